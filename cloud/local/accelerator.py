@@ -1,0 +1,73 @@
+"""KVM or emulation: chosen by booting a kernel, never by looking at /dev/kvm.
+
+Software KVM (`kvm_pvm`, in some containers) opens, makes VMs and runs small programs, and yet
+no Linux guest comes up. So a kernel is started under KVM; it says who it is within a second or
+two, or KVM is no good here. The answer holds until the machine boots again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from cloud import process
+from cloud.errors import KitError, TimedOut
+from cloud.local import qemu
+from cloud.local.store import Store, write_json
+
+DEADLINE = 20.0
+"""Seconds for the kernel's first words. Under KVM proper they come within two."""
+
+
+def choose(setting: str, store: Store) -> str:
+    """`kvm` or `tcg`: what the setting says or, for `auto`, what the probe found."""
+    if setting != "auto":
+        return setting
+    return known(store) or _remember(store, "kvm" if boots_under_kvm(store) else "tcg")
+
+
+def known(store: Store) -> str:
+    """What was found since this machine booted; empty when nobody has looked."""
+    try:
+        found = json.loads((store.root / "accelerator.json").read_text())
+    except (OSError, ValueError):
+        return ""
+    return str(found["accelerator"]) if found.get("boot") == _boot() else ""
+
+
+def boots_under_kvm(store: Store) -> bool:
+    """Whether a kernel of a base, or of this machine, comes up under KVM."""
+    kernels = [*store.bases.glob("*/vmlinuz"), *Path("/boot").glob("vmlinuz-*")]
+    kernel = next((path for path in kernels if os.access(path, os.R_OK)), None)
+    if kernel is None or not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        console = Path(folder, "console.log")
+        try:
+            # It finds no root file system, panics, and with -no-reboot that ends QEMU.
+            process.run(
+                [
+                    qemu.BINARY,
+                    *qemu.accelerator_options("kvm"),
+                    *("-m", "256", "-display", "none", "-nodefaults", "-no-reboot"),
+                    *("-serial", f"file:{console}"),
+                    *("-kernel", kernel, "-append", "console=ttyS0 panic=-1"),
+                ],
+                timeout=DEADLINE,
+            )
+        except TimedOut:
+            return False
+        except KitError:
+            return False
+        return "Linux version" in console.read_text(errors="replace")
+
+
+def _remember(store: Store, accelerator: str) -> str:
+    write_json(store.root / "accelerator.json", {"accelerator": accelerator, "boot": _boot()})
+    return accelerator
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -1,0 +1,184 @@
+"""Builds of images as folders of this machine: `disk.qcow2` and `image.json` in each."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from cloud import process, ssh, userdata
+from cloud.base import Base, Build, Cost, Image, Leftover, newest_first
+from cloud.errors import NotFound
+from cloud.local import accelerator, bases, machines, qemu
+from cloud.local.settings import LocalSettings
+from cloud.local.store import Store, discard, erase, held, is_half, lock, replaced, write_json
+from cloud.names import IMAGE
+from cloud.progress import Progress
+
+BUILDER = "builder"
+"""The user that packer logs in as. The last provisioner removes it."""
+
+GIB = 1 << 30
+SPACE = 4 * GIB
+"""What a full build writes at its peak: base 1.0, overlay 0.5, tree and raw disk 2.0 GiB, measured."""
+
+
+class LocalImages:
+    """The images in a store."""
+
+    def __init__(self, store: Store, settings: LocalSettings) -> None:
+        self._store = store
+        self._settings = settings
+        self._locks: dict[str, FileLock] = {}
+
+    def resolve(self, base: Mapping[str, Any]) -> Base:
+        """What a definition's base is today."""
+        return bases.resolve(base, self._settings.base_url, self._settings.base_sha256)
+
+    def source(self) -> Mapping[str, str | int]:
+        """What packer's template of this cloud is filled with."""
+        return {"builder": BUILDER, "disk": self._settings.disk}
+
+    def cost(self) -> Cost:
+        """What a build takes here."""
+        minutes = {"kvm": "2 to 4", "tcg": "6 to 12"}.get(accelerator.known(self._store), "3 to 12")
+        return Cost(minutes, SPACE, self._store.free())
+
+    def begin(self, build: str) -> Build:
+        """Open a build: a folder that is ours as long as this process lives."""
+        folder = self._store.builds / build
+        with replaced(folder) as fresh:
+            fresh.mkdir(mode=0o700)
+            self._locks[build] = lock(fresh / "lock")
+            self._locks[build].acquire()
+        return Build(build, folder)
+
+    def prepare(self, build: Build, base: Base, progress: Progress) -> Mapping[str, str]:
+        """Make the base, a key and a seed for packer's VM; the variables of its qemu source."""
+        disk = bases.fetch(base, self._store, progress) / "disk.qcow2"
+        key = build.folder / "key"
+        public = ssh.make_key(key, build.name)
+        seed = build.folder / "seed"
+        seed.mkdir()
+        (seed / "user-data").write_text(userdata.write(userdata.login(BUILDER, [public], sudo=True)))
+        (seed / "meta-data").write_text(userdata.metadata(build.name, "build"))
+        chosen = accelerator.choose(self._settings.accelerator, self._store)
+        progress.line(f"accelerator: {chosen}")
+        accel, cpu = qemu.ACCELERATORS[chosen]
+        return {
+            "base": str(disk),
+            "key": str(key),
+            "seed": str(seed),
+            "output": str(build.folder / "output"),
+            "console": str(build.folder / "console.log"),
+            "accelerator": accel,
+            "cpu": cpu,
+            "cpus": str(self._settings.cpus),
+            "memory": str(self._settings.memory),
+            "ssh_timeout": f"{self._settings.boot_timeout}s",
+        }
+
+    def adopt(self, build: Build, artifact: Sequence[Path], tags: Mapping[str, str]) -> Image:
+        """Make an image of packer's overlay: one file that needs no other, packed."""
+        (overlay,) = artifact
+        folder = self._store.images / build.name
+        with replaced(folder) as fresh:
+            fresh.mkdir(mode=0o700)
+            disk = fresh / "disk.qcow2"
+            process.run(
+                [
+                    *("qemu-img", "convert", "-O", "qcow2", "-c", "-o", "compression_type=zstd"),
+                    *("-W", "-m", "4", overlay, disk),
+                ],
+                timeout=900,
+            )
+            disk.chmod(0o600)
+            _sync(disk)
+            write_json(fresh / "image.json", {"build": build.name, "tags": dict(tags)})
+        _sync(self._store.images)
+        return self._read(folder)
+
+    def finish(self, build: Build) -> None:
+        """Close a build: its folder goes, and with it all that it wrote but an image."""
+        shutil.rmtree(build.folder, ignore_errors=True)
+        self._locks.pop(build.name).release()
+
+    def list(self, name: str) -> list[Image]:
+        """The builds of an image, newest first."""
+        folders = (path for path in self._store.images.iterdir() if (path / "image.json").exists())
+        return newest_first(image for image in map(self._read, folders) if image.name == name)
+
+    def tag(self, image: Image, tags: Mapping[str, str | None]) -> Image:
+        """Set tags, remove those that are None."""
+        folder = Path(image.id)
+        with lock(self._store.images / ".lock"):
+            known = self._read(folder).tags
+            kept = {key: text for key, text in {**known, **tags}.items() if text is not None}
+            write_json(folder / "image.json", {"build": image.build, "tags": kept})
+        return self._read(folder)
+
+    def describe(self, image: Image, record: Mapping[str, object]) -> None:
+        """Put the build record beside the image."""
+        write_json(Path(image.id) / "record.json", record)
+
+    def delete(self, image: Image) -> None:
+        """Remove a build."""
+        discard(Path(image.id))
+
+    def in_use(self, image: Image) -> str:
+        """The build under way, or the machine whose disk is an overlay of this one."""
+        if held(self._store.builds / image.build / "lock"):
+            return "its build"
+        users = [folder.name for folder in machines.folders(self._store) if machines.image_of(folder) == image.id]
+        return f"machine {users[0]}" if users else ""
+
+    def leftovers(self) -> list[Leftover]:
+        """Builds whose process is gone with their VMs, half-made files, and bases that none will use."""
+        dead = [path for path in self._store.builds.iterdir() if path.name[0] != "." and not held(path / "lock")]
+        halves = [
+            path
+            for folder in (self._store.builds, self._store.images, self._store.bases, self._store.machines)
+            for path in folder.iterdir()
+            if is_half(path)
+        ]
+        proofs = machines.orphans(self._store)
+        return [
+            *(Leftover("local", "killed build", str(path)) for path in dead),
+            *(Leftover("local", "half-made file", str(path)) for path in halves),
+            *(Leftover("local", "VM of a killed build", str(path)) for path in proofs),
+            *(Leftover("local", "base of older builds", str(path)) for path in bases.unused(self._store)),
+        ]
+
+    def remove(self, leftover: Leftover) -> None:
+        """Remove one of them."""
+        path = Path(leftover.id)
+        if is_half(path):
+            erase(path)
+        elif path.parent == self._store.machines:
+            machines.remove(path)
+        elif path.parent == self._store.bases:
+            bases.remove(path)
+        else:
+            erase(path)
+
+    def _read(self, folder: Path) -> Image:
+        try:
+            told = json.loads((folder / "image.json").read_text())
+            size = (folder / "disk.qcow2").stat().st_size
+        except FileNotFoundError as problem:
+            raise NotFound(f"{folder.name} is not there any more", hint="./inv images.list") from problem
+        return Image("local", told["tags"][IMAGE], told["build"], str(folder), size, told["tags"])
+
+
+def _sync(path: Path) -> None:
+    """See to it that the file, or the folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

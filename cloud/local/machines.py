@@ -1,0 +1,118 @@
+"""VMs as QEMU processes of this machine, each with a folder of its own."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pycdlib
+
+from cloud import names, process, ssh, userdata
+from cloud.base import Image, Machine
+from cloud.local import accelerator, qemu
+from cloud.local.settings import LocalSettings
+from cloud.local.store import Store, discard, held, replaced, write_json
+
+
+class LocalMachines:
+    """The machines in a store."""
+
+    def __init__(self, store: Store, settings: LocalSettings) -> None:
+        self._store = store
+        self._settings = settings
+
+    def start(self, image: Image, *, name: str, user: str, tags: Mapping[str, str]) -> Machine:
+        """A VM on an overlay of the image. Its folder and tags are there before its process."""
+        folder = self._store.machines / name
+        with replaced(folder) as fresh:
+            fresh.mkdir(mode=0o700)
+            write_json(fresh / "machine.json", {"image": image.id, "tags": dict(tags)})
+        public = ssh.make_key(folder / "key", name)
+        host = ssh.make_key(folder / "host_key", name)
+        private = (folder / "host_key").read_text()
+        data = userdata.login(user, [public]) | userdata.host_key(private, host)
+        _seed(folder / "seed.iso", userdata.write(data), userdata.metadata(name, name))
+        disk = folder / "disk.qcow2"
+        base = Path(image.id) / "disk.qcow2"
+        size = f"{self._settings.disk}G"
+        process.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", disk, size])
+        for path in folder.iterdir():
+            path.chmod(0o600)
+        qemu.start(
+            folder,
+            accelerator=accelerator.choose(self._settings.accelerator, self._store),
+            cpus=self._settings.cpus,
+            memory=self._settings.memory,
+        )
+        port = qemu.ssh_port(folder)
+        known_hosts = folder / "known_hosts"
+        known_hosts.write_text(f"[127.0.0.1]:{port} {host}\n")
+        return Machine(
+            cloud="local",
+            id=name,
+            user=user,
+            address="127.0.0.1",
+            port=port,
+            key=folder / "key",
+            known_hosts=known_hosts,
+            patience=self._settings.boot_timeout,
+        )
+
+    def console(self, machine: Machine) -> str:
+        """The last lines of its serial console."""
+        text = (self._store.machines / machine.id / "console.log").read_text(errors="replace")
+        return "\n".join(text.splitlines()[-20:])
+
+    def destroy(self, machine: Machine) -> None:
+        """End it and remove its folder."""
+        remove(self._store.machines / machine.id)
+
+
+def folders(store: Store) -> Iterator[Path]:
+    """The folders of all machines."""
+    return (path for path in store.machines.iterdir() if (path / "machine.json").exists())
+
+
+def image_of(folder: Path) -> str:
+    """The id of the image that a machine's disk is an overlay of."""
+    return str(_told(folder)["image"])
+
+
+def orphans(store: Store) -> list[Path]:
+    """Machines that were made to prove a build whose process is gone."""
+    found = []
+    for folder in folders(store):
+        tags = _told(folder)["tags"]
+        build = store.builds / tags.get(names.BUILD, "")
+        if tags[names.KIND] == "proof" and not (build.is_dir() and held(build / "lock")):
+            found.append(folder)
+    return found
+
+
+def remove(folder: Path) -> None:
+    """End the machine's process and remove its folder. Both may be gone."""
+    if folder.exists():
+        qemu.quit(folder)
+        discard(folder)
+
+
+def _told(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "machine.json").read_text()))
+
+
+def _seed(path: Path, user_data: str, meta_data: str) -> None:
+    """A disk that cloud-init's NoCloud reads: its label is `cidata`."""
+    iso = pycdlib.PyCdlib()
+    iso.new(interchange_level=3, joliet=3, rock_ridge="1.09", vol_ident="cidata")
+    for name, text in (("user-data", user_data), ("meta-data", meta_data)):
+        content = text.encode()
+        short = f"/{name.replace('-', '').upper()}.;1"
+        iso.add_fp(io.BytesIO(content), len(content), short, rr_name=name, joliet_path=f"/{name}")
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "wb") as out:
+        iso.write_fp(out)
+    iso.close()

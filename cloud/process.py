@@ -1,0 +1,168 @@
+"""Run a program: an argument list, never a shell line.
+
+Each program runs in a process group of its own, so that a Ctrl-C reaches us alone and we
+end it in good order: packer ignores a SIGINT sent to its first process only, and leaves
+its VM behind when it is killed (hashicorp/packer#1039). On Linux the kernel sends it
+SIGTERM when we die without a word.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from cloud import wait
+from cloud.errors import CommandFailed, Interrupted, MissingTool, TimedOut
+
+GRACE = 6.0
+"""Seconds that a program gets to clean up after an interrupt. Actions allows ten in all."""
+
+KEPT_LINES = 400
+
+_running: set[subprocess.Popen[bytes]] = set()
+
+
+@dataclass(frozen=True)
+class Completed:
+    """How a program ended: its exit code and its last lines, stdout and stderr as they came."""
+
+    code: int
+    lines: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The lines as one text."""
+        return "\n".join(self.lines)
+
+
+def run(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
+    on_line: Callable[[str], None] = lambda line: None,
+    watch: Callable[[], None] = lambda: None,
+    timeout: float = 60,
+    check: bool = True,
+    hint: str = "",
+) -> Completed:
+    """Run a program to its end.
+
+    `env` replaces the environment. `on_line` gets each line as it comes. `watch` is called
+    a few times a second and may raise, which ends the program. Secrets belong in `env` or
+    `stdin`: arguments can be read by every user of the machine.
+
+    Raises:
+        MissingTool: there is no such program.
+        CommandFailed: it ended with something other than 0, and `check` is set.
+        TimedOut: it was still running after `timeout` seconds.
+        Interrupted: an interrupt came; the program has been ended.
+    """
+    program = Path(argv[0]).name
+    process = _start(argv, cwd, env)
+    _running.add(process)
+    lines: deque[str] = deque(maxlen=KEPT_LINES)
+    heard: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    assert process.stdin is not None and process.stdout is not None  # both are pipes
+    threading.Thread(target=_feed, args=(process.stdin, stdin), daemon=True).start()
+    threading.Thread(target=_listen, args=(process.stdout, heard), daemon=True).start()
+    deadline = wait.clock.monotonic() + timeout
+    try:
+        while (line := _next(heard, process)) is not None:
+            if line:
+                lines.append(line)
+                on_line(line)
+            if wait.interrupted():
+                raise Interrupted
+            if wait.clock.monotonic() > deadline:
+                raise TimedOut(f"{program}: not done within {timeout:.0f} s", hint=hint)
+            watch()
+    finally:
+        _end(process)
+    if check and process.returncode != 0:
+        raise CommandFailed(program, process.returncode, tuple(lines), hint=hint)
+    return Completed(process.returncode, tuple(lines))
+
+
+def kill_all() -> None:
+    """End every program that runs, at once: for a second Ctrl-C. Safe in a signal handler."""
+    for process in list(_running):
+        _signal_group(process, signal.SIGKILL)
+
+
+def _start(
+    argv: Sequence[str | os.PathLike[str]], cwd: Path | None, env: Mapping[str, str] | None
+) -> subprocess.Popen[bytes]:
+    command = [os.fspath(word) for word in argv]
+    if shutil.which(command[0]) is None:
+        raise MissingTool(f"{command[0]} is not on this machine", hint="./inv doctor names the package")
+    # setpriv is in util-linux; elsewhere a SIGKILL of ours leaves the program running.
+    if setpriv := shutil.which("setpriv"):
+        command = [setpriv, "--pdeathsig", "TERM", *command]
+    return subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def _feed(pipe: IO[bytes], data: bytes) -> None:
+    try:
+        pipe.write(data)
+        pipe.close()
+    except BrokenPipeError:
+        pass  # it ended without reading all; its exit code tells why
+
+
+def _listen(pipe: IO[bytes], heard: queue.SimpleQueue[str | None]) -> None:
+    for line in pipe:
+        heard.put(line.decode(errors="replace").rstrip())
+    heard.put(None)
+
+
+def _next(heard: queue.SimpleQueue[str | None], process: subprocess.Popen[bytes]) -> str | None:
+    """The next line; an empty one when there is none yet; None at the end."""
+    try:
+        return heard.get(timeout=0.2)
+    except queue.Empty:
+        # A grandchild can outlive the program and hold the pipe (packer's local scripts do).
+        return "" if process.poll() is None else None
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Leave nothing of the program running: ask, wait, then insist."""
+    if process.poll() is None and not _ends_by_itself(process, 0.2):
+        _signal_group(process, signal.SIGINT)
+        if not _ends_by_itself(process, GRACE):
+            _signal_group(process, signal.SIGKILL)
+    process.wait()
+    _running.discard(process)
+
+
+def _ends_by_itself(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        pass  # it has just ended

@@ -1,0 +1,86 @@
+"""Into a machine by OpenSSH's own client, its host key pinned: no question, no check switched off."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from cloud import process, wait
+from cloud.base import Machine
+from cloud.errors import TimedOut
+
+NOT_CONNECTED = 255
+"""What ssh ends with when it is its own failure, not the command's (ssh(1), EXIT STATUS)."""
+
+
+def make_key(path: Path, comment: str) -> str:
+    """Write a new ed25519 key to `path`, 0600, and its public half beside it; return that."""
+    process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", path])
+    return path.with_name(path.name + ".pub").read_text().strip()
+
+
+def command(machine: Machine, remote: str) -> list[str]:
+    """The argument list that runs `remote` in the machine's login shell."""
+    return [
+        "ssh",
+        *("-F", "none"),
+        *("-i", _option(machine.key)),
+        *("-o", f"UserKnownHostsFile={_option(machine.known_hosts)}"),
+        *("-o", "StrictHostKeyChecking=yes"),
+        *("-o", "IdentitiesOnly=yes"),
+        *("-o", "BatchMode=yes"),
+        *("-o", "ConnectTimeout=15"),
+        *("-o", "ServerAliveInterval=15"),
+        *("-o", "LogLevel=ERROR"),
+        *("-p", str(machine.port)),
+        f"{machine.user}@{machine.address}",
+        remote,
+    ]
+
+
+def run(
+    machine: Machine,
+    remote: str,
+    *,
+    stdin: bytes = b"",
+    on_line: Callable[[str], None] = lambda line: None,
+    timeout: float = 60,
+    check: bool = True,
+) -> process.Completed:
+    """Run a command in the machine.
+
+    Raises:
+        CommandFailed: it ended with something other than 0, and `check` is set.
+        TimedOut: it was still running after `timeout` seconds.
+    """
+    argv = command(machine, remote)
+    return process.run(argv, stdin=stdin, on_line=on_line, timeout=timeout, check=check, env=_env())
+
+
+def answers(machine: Machine) -> None:
+    """Wait until the machine lets us in.
+
+    Raises:
+        TimedOut: it did not within its patience; its console tells more.
+    """
+
+    def look() -> bool | None:
+        try:
+            ended = run(machine, "true", timeout=30, check=False)
+        except TimedOut:
+            return None
+        return True if ended.code == 0 else None
+
+    wait.until(look, what=f"ssh of {machine.id}", timeout=machine.patience, every=1.0)
+
+
+def _option(path: Path) -> str:
+    """A path as ssh reads one: blanks in quotes, and % begins a token (ssh_config(5))."""
+    text = str(path).replace("%", "%%")
+    return f'"{text}"' if " " in text else text
+
+
+def _env() -> dict[str, str]:
+    """No agent of the caller's, and no language of his: we read what ssh prints."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}

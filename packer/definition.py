@@ -1,0 +1,100 @@
+"""A definition: what an image is, as data. One TOML file each in `packer/definitions/`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from cloud import names
+from cloud.errors import InputError, NotFound
+
+ROOT = Path(__file__).resolve().parents[1]
+DEFINITIONS = ROOT / "packer" / "definitions"
+PROVISION = ROOT / "packer" / "provision"
+
+# In tools.tsv a tab and a line end separate; and these words meet a shell in the guest.
+_Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9+._-]*$", max_length=64)]
+_Line = Annotated[str, Meta(pattern=r"^[^\t\r\n]+$", max_length=400)]
+_Version = Annotated[str, Meta(pattern=r"^([0-9]+(\.[0-9]+)*)?$")]
+_User = Annotated[str, Meta(pattern=r"^[a-z_][a-z0-9_-]{0,30}$")]
+
+
+class Tool(Struct, frozen=True, forbid_unknown_fields=True):
+    """A program that is in the image: where it comes from and how one sees that it is there."""
+
+    name: _Word
+    source: Literal["apt"]
+    version: _Version
+    """The oldest that will do; empty: any."""
+    check: _Line
+    """Prints the version in the image, or fails."""
+    clouds: list[str]
+    package: _Word | None = None
+
+    @property
+    def installed_as(self) -> str:
+        """What its source calls it."""
+        return self.package or self.name
+
+
+class Definition(Struct, frozen=True, forbid_unknown_fields=True):
+    """An image: what it starts from, what is done to it, and what must then be true."""
+
+    name: str
+    description: str
+    user: _User
+    """Who works in it."""
+    steps: list[_Word]
+    """Scripts of the provision folder, in order; each has a check beside it. `clean` comes last."""
+    base: Mapping[str, Mapping[str, Any]]
+    """What it starts from, by cloud."""
+    tool: list[Tool] = []
+    provision: str = ""
+    """The folder of the scripts, relative to the file; empty: packer/provision."""
+    folder: Path = PROVISION
+
+    def tools(self, cloud: str) -> list[Tool]:
+        """The tools that it has on that cloud."""
+        return [tool for tool in self.tool if cloud in tool.clouds]
+
+    def base_on(self, cloud: str) -> Mapping[str, Any]:
+        """What it starts from on that cloud; a bootstrap takes the tools from apt with it.
+
+        Raises:
+            InputError: there is none for that cloud.
+        """
+        if cloud not in self.base:
+            raise InputError(f"{self.name} has no base on {cloud}", hint="see [base] in its definition")
+        base = dict(self.base[cloud])
+        if "packages" in base:
+            apt = [tool.installed_as for tool in self.tools(cloud) if tool.source == "apt"]
+            base["packages"] = [*base["packages"], *apt]
+        return base
+
+
+def load(path: Path, name: str = "") -> Definition:
+    """The definition in that file; `name` is another name for the image.
+
+    Raises:
+        InputError: it is missing, or it can't be understood; the message says where.
+    """
+    path = path if path.is_absolute() else ROOT / path
+    try:
+        told = msgspec.toml.decode(path.read_bytes())
+        definition: Definition = msgspec.convert(told, Definition)
+    except OSError as problem:
+        raise NotFound(f"no definition {path}: {problem.strerror}", hint="see packer/definitions/") from problem
+    except msgspec.MsgspecError as problem:
+        raise InputError(f"{path.name}: {problem}", hint=f"mend {path}") from problem
+    folder = path.parent / definition.provision if definition.provision else PROVISION
+    definition = msgspec.structs.replace(definition, name=name or definition.name, folder=folder)
+    names.image_name(definition.name)
+    for step in (*definition.steps, "clean"):
+        for script in (f"{step}.sh", f"{step}.check.sh"):
+            if not (folder / script).is_file():
+                raise InputError(f"{path.name}: the step {step!r} has no {script}", hint=f"look into {folder}")
+    return definition

@@ -1,0 +1,205 @@
+"""Packer as a program: its version, its files, a build. What it says becomes our words.
+
+Facts about packer's ways are from its sources and from runs of 1.6.6: the manifest is the only
+account of artifacts that is neither scrubbed nor doubled, a build that makes nothing ends with
+0, and a cancelled one with 1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloud import process, wait
+from cloud.errors import CommandFailed, InputError, MissingTool
+from cloud.progress import Progress
+from packer import render
+from packer.errors import BuildFailed, Stalled
+from packer.settings import PackerSettings
+
+_VERSION = re.compile(r"^Packer v(\d+)\.(\d+)\.(\d+)")
+_PLUGINS_SINCE = (1, 7, 0)
+
+# A check of ours that failed says more than packer's own last words, which are a summary.
+_CHECK = re.compile(r"^failed (?P<name>[^:]+): ")
+_ERROR = re.compile(r"^(Build '.*' errored[^:]*: |Error: |error: |\* )(?P<reason>.+)")
+_PREFIX = re.compile(r"^(==> |--> )?\s*(\w+\.\w+: )?")
+
+
+@dataclass(frozen=True)
+class Packer:
+    """The program that the settings name, of the version that it tells."""
+
+    settings: PackerSettings
+    version: tuple[int, int, int]
+
+    @classmethod
+    def found(cls, settings: PackerSettings) -> Packer:
+        """Ask the program for its version. Fedora's `packer` is another program, which waits for input.
+
+        Raises:
+            MissingTool: it is not there, or is not packer.
+        """
+        try:
+            told = process.run([settings.binary, "version"], env=_environment({}, Path("/")), timeout=10, check=False)
+        except MissingTool:
+            raise
+        except Exception as problem:
+            raise MissingTool(
+                f"{settings.binary} does not tell its version", hint="set packer.binary to HashiCorp's packer"
+            ) from problem
+        for line in told.lines:
+            if found := _VERSION.match(line):
+                return cls(settings, (int(found[1]), int(found[2]), int(found[3])))
+        raise MissingTool(f"{settings.binary} is not HashiCorp's packer", hint="set packer.binary")
+
+    @property
+    def version_text(self) -> str:
+        """`1.6.6`"""
+        return ".".join(map(str, self.version))
+
+    def place(self, files: Mapping[str, bytes], folder: Path) -> None:
+        """Write the rendered files, and the list of plugins where this packer knows such a thing."""
+        render.write(files, folder)
+        if self.version >= _PLUGINS_SINCE:
+            render.write({"plugins.pkr.hcl": render.plugins(self.settings.plugins)}, folder)
+
+    def validate(self, folder: Path, variables: Mapping[str, str], progress: Progress) -> None:
+        """Let packer judge the files: their form and their meaning.
+
+        Raises:
+            InputError: it finds fault with them.
+        """
+        self._init(folder, progress)
+        for words in (["fmt", "-check", "-diff", "image.pkr.hcl"], ["validate", *self._target()]):
+            try:
+                self._run(words, folder, variables, progress, timeout=120)
+            except CommandFailed as failure:
+                raise InputError(
+                    f"packer {words[0]} refuses {folder / 'image.pkr.hcl'}: {_reason(failure.output)}",
+                    hint="packer's own words are in the log",
+                ) from failure
+
+    def build(
+        self,
+        folder: Path,
+        variables: Mapping[str, str],
+        progress: Progress,
+        watch: Callable[[], None] = lambda: None,
+    ) -> list[Path]:
+        """Build, and return the files that packer made.
+
+        Raises:
+            BuildFailed: it ended without an artifact.
+            Stalled: its VM did not answer in time, or went silent.
+        """
+        self._init(folder, progress)
+        manifest = folder / "manifest.json"
+        silence = _Silence(self.settings.silence, progress)
+
+        def watched() -> None:
+            silence.look()
+            watch()
+
+        try:
+            self._run(
+                ["build", "-color=false", *self._target()],
+                folder,
+                {**variables, "manifest": str(manifest)},
+                silence,
+                timeout=self.settings.timeout,
+                watch=watched,
+            )
+        except CommandFailed as failure:
+            reason = _reason(failure.output)
+            kind = Stalled if "Timeout waiting for SSH" in reason else BuildFailed
+            raise kind(f"packer: {reason}", hint="the whole story is in the log") from failure
+        return self._artifacts(manifest)
+
+    def _artifacts(self, manifest: Path) -> list[Path]:
+        try:
+            told = json.loads(manifest.read_text())
+        except (OSError, ValueError) as problem:
+            raise BuildFailed("packer ended well but made nothing", hint="the log has its words") from problem
+        run = told["last_run_uuid"]
+        files = [
+            Path(file["name"])
+            for build in told["builds"]
+            if build["packer_run_uuid"] == run
+            for file in build["files"] or ()
+        ]
+        return [manifest.parent / file for file in files]
+
+    def _init(self, folder: Path, progress: Progress) -> None:
+        if self.version >= _PLUGINS_SINCE:
+            self._run(["init", "."], folder, {}, progress, timeout=600)
+
+    def _target(self) -> list[str]:
+        # 1.6.6 does not take a folder that holds other files.
+        return ["."] if self.version >= _PLUGINS_SINCE else ["image.pkr.hcl"]
+
+    def _run(
+        self,
+        words: Sequence[str],
+        folder: Path,
+        variables: Mapping[str, str],
+        progress: Progress,
+        *,
+        timeout: float,
+        watch: Callable[[], None] = lambda: None,
+    ) -> None:
+        process.run(
+            [self.settings.binary, *words],
+            cwd=folder,
+            env=_environment(variables, folder),
+            on_line=progress.line,
+            watch=watch,
+            timeout=timeout,
+        )
+
+
+class _Silence:
+    """Passes on what packer says, and knows how long it has said nothing."""
+
+    def __init__(self, limit: float, progress: Progress) -> None:
+        self._limit = limit
+        self._progress = progress
+        self._last = wait.clock.monotonic()
+        self.step, self.note = progress.step, progress.note
+
+    def line(self, text: str) -> None:
+        self._last = wait.clock.monotonic()
+        self._progress.line(_PREFIX.sub("", text))
+
+    def look(self) -> None:
+        if wait.clock.monotonic() - self._last > self._limit:
+            raise Stalled(f"packer's VM said nothing for {self._limit:.0f} s", hint="packer.silence sets how long it may")
+
+
+def _environment(variables: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Only what packer needs of ours. Variables go this way: arguments can be read by everybody."""
+    wanted = ("PATH", "HOME", "LANG", "PACKER_LOG", "PACKER_LOG_PATH", "PACKER_PLUGIN_PATH", "PACKER_CONFIG_DIR")
+    kept = {key: os.environ[key] for key in wanted if key in os.environ}
+    temporary = folder / "tmp"
+    if folder != Path("/"):
+        temporary.mkdir(mode=0o700, exist_ok=True)
+    return {
+        **kept,
+        "CHECKPOINT_DISABLE": "1",
+        "PACKER_CACHE_DIR": str(temporary),
+        "TMPDIR": str(temporary),
+        **{f"PKR_VAR_{key}": text for key, text in variables.items()},
+    }
+
+
+def _reason(lines: Sequence[str]) -> str:
+    """The line of packer's output that tells why."""
+    plain = [_PREFIX.sub("", line).strip() for line in lines]
+    if checks := [line for line in plain if _CHECK.match(line)]:
+        return "; ".join(checks)
+    errors = [found["reason"] for line in plain if (found := _ERROR.match(line))]
+    return (errors or [line for line in plain if line] or ["no output"])[-1]

@@ -1,0 +1,125 @@
+"""Is the image what it must be? Asked of a VM that was booted from it, from outside.
+
+The scripts that checked each step of the build check the result, twice: on the first boot, and
+after a reboot.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cloud import ssh
+from cloud.base import Machine
+from cloud.errors import CommandFailed, KitError, TimedOut
+from cloud.progress import Progress
+from cloud.wait import until
+from packer.errors import ProofFailed
+
+_RESULT = re.compile(r"^(ok|failed) ([^:]+): ?(.*)$")
+_FOLDER = "/run/kontain-proof"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    phase: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was found: every check, and the build record from inside."""
+
+    checks: tuple[Check, ...]
+    record: Mapping[str, Any]
+
+
+def prove(machine: Machine, files: Mapping[str, bytes], fingerprint: str, progress: Progress) -> Proof:
+    """Check a machine that was booted from the image for the first time, and again after a reboot.
+
+    Raises:
+        TimedOut: it did not answer ssh within its patience, before or after the reboot.
+        ProofFailed: a check failed; the message names it.
+    """
+    ssh.answers(machine)
+    # cloud-init may end with 2, for a warning.
+    ssh.run(machine, "cloud-init status --wait > /dev/null || [ $? -eq 2 ]", timeout=machine.patience)
+    checks = _check(machine, files, "boot", progress)
+    record = _record(machine)
+    if record.get("fingerprint") != fingerprint:
+        raise ProofFailed(f"the image says that it is {record.get('fingerprint')}, not {fingerprint}")
+    _reboot(machine)
+    checks += _check(machine, files, "reboot", progress)
+    return Proof(tuple(checks), record)
+
+
+def _check(machine: Machine, files: Mapping[str, bytes], phase: str, progress: Progress) -> list[Check]:
+    """Bring the check scripts in and run them as root; /run is gone with the next reboot."""
+    bring = f"sudo mkdir -p {_FOLDER} && sudo tar -x -C {_FOLDER}"
+    record = ssh.run(machine, "cat /etc/kontain-image.json").text
+    scripts = {path: content for path, content in files.items() if path.startswith("provision/")}
+    ssh.run(machine, bring, stdin=_tar({**scripts, "provision/record.json": record.encode()}))
+    ended = ssh.run(
+        machine,
+        f"sudo sh {_FOLDER}/provision/check.sh {phase}",
+        on_line=progress.line,
+        timeout=600,
+        check=False,
+    )
+    checks = [
+        Check(found[2], phase, found[1] == "ok", found[3])
+        for line in ended.lines
+        if (found := _RESULT.match(line))
+    ]
+    if bad := [f"{check.name} ({check.detail})" for check in checks if not check.ok]:
+        raise ProofFailed(f"{phase}: {'; '.join(bad)}", hint="the log has every check; the image was not promoted")
+    if ended.code != 0 or not checks:
+        raise ProofFailed(f"{phase}: the checks ended with {ended.code}: {ended.text[-200:]}")
+    return checks
+
+
+def _record(machine: Machine) -> dict[str, Any]:
+    try:
+        return dict(json.loads(ssh.run(machine, "cat /etc/kontain-image.json").text))
+    except (CommandFailed, ValueError) as problem:
+        raise ProofFailed(f"no build record in the image: {problem}") from problem
+
+
+def _reboot(machine: Machine) -> None:
+    before = _boot_id(machine)
+    ssh.run(machine, "sudo reboot", check=False)
+
+    def another() -> str | None:
+        try:
+            now = _boot_id(machine)
+        except (CommandFailed, TimedOut):
+            return None
+        return now if now != before else None
+
+    until(another, what="ssh after a reboot", timeout=machine.patience, every=1.0)
+
+
+def _boot_id(machine: Machine) -> str:
+    told = ssh.run(machine, "cat /proc/sys/kernel/random/boot_id", timeout=30).text.strip()
+    if not told:
+        raise KitError(f"{machine.id} does not tell its boot id")
+    return told
+
+
+def _tar(files: Mapping[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for path, content in sorted(files.items()):
+            member = tarfile.TarInfo(path)
+            member.size, member.mode = len(content), 0o644
+            archive.addfile(member, io.BytesIO(content))
+    return out.getvalue()

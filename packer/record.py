@@ -1,0 +1,39 @@
+"""The build record: which image this is, and out of what it was made. Inside and beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cloud import process
+from cloud.errors import KitError
+from packer.definition import ROOT
+
+if TYPE_CHECKING:
+    from packer.driver import Packer
+    from packer.pipeline import Plan
+
+
+def write(path: Path, plan: Plan, build: str, created: str, packer: Packer) -> Path:
+    """Write the record that goes into the VM, where versions are added to it."""
+    told = {
+        "image": plan.definition.name,
+        "build": build,
+        "cloud": plan.cloud,
+        "created": created,
+        "fingerprint": plan.fingerprint,
+        "base": {"id": plan.base.id, **plan.base.source},
+        "packer": packer.version_text,
+        "toolkit": _revision(),
+    }
+    path.write_text(json.dumps(told, indent=2, sort_keys=True) + "\n")
+    return path
+
+
+def _revision() -> str:
+    """The toolkit's commit, with `-dirty` if files differ from it; empty outside of a checkout."""
+    try:
+        return process.run(["git", "-C", ROOT, "describe", "--always", "--abbrev=40", "--dirty"]).text
+    except KitError:
+        return ""

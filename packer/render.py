@@ -1,0 +1,134 @@
+"""From a definition to the folder that packer runs in. The one place where Jinja is used.
+
+The delimiters are `<%` and `<%=`: HCL and packer use Jinja's own. All that a template prints
+is a quoted HCL text: there is no way around it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from cloud.errors import InputError
+from packer.definition import PROVISION, ROOT, Definition
+
+TEMPLATES = ROOT / "templates"
+GUEST = "/var/tmp/kontain"
+"""Where the provision folder is inside the VM, until the last step removes it."""
+
+HARNESS = ("check.sh", "report.sh", "step.sh")
+"""What runs the steps and their checks; the same for every definition."""
+
+SOURCES = {"local": "source.qemu.image"}
+"""Packer's name for each cloud's source."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class Raw(str):
+    """Text of our own that is HCL already."""
+
+
+def hcl(value: Any) -> str:
+    """The value as an HCL literal that packer reads back as it was.
+
+    Raises:
+        InputError: no literal does that. Packer expands `{{` a second time, with no way to escape
+            it, and reads text in Unicode's normal form C (zclconf/go-cty).
+    """
+    if isinstance(value, Raw):
+        return value
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise TypeError(f"{type(value).__name__} does not go into a template")
+    if isinstance(value, int):
+        return str(value)
+    if "{{" in value:
+        raise InputError(f"{value!r} can't be used: packer gives '{{{{' a meaning of its own")
+    if any(0xD800 <= ord(letter) <= 0xDFFF for letter in value):
+        raise InputError(f"{value!r} is no valid text")
+    if unicodedata.normalize("NFC", value) != value:
+        raise InputError(f"{value!r} is not in Unicode's normal form C, and packer would change it")
+    quoted = value.replace("\\", "\\\\").replace('"', '\\"').replace("${", "$${").replace("%{", "%%{")
+    return '"' + _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", quoted) + '"'
+
+
+def render(definition: Definition, cloud: str, source: Mapping[str, str | int]) -> dict[str, bytes]:
+    """The files that packer needs to build the definition on that cloud, by their relative path.
+
+    `source` fills the cloud's own template, `source.<cloud>.pkr.hcl.j2`.
+
+    They depend on nothing but the arguments and the files of this project: not on the clock, the
+    folder or the machine.
+
+    Raises:
+        InputError: a value can't be written so that packer reads it back.
+    """
+    template = _templates().get_template("image.pkr.hcl.j2")
+    text = template.render(
+        cloud=cloud,
+        type=SOURCES[cloud],
+        steps=definition.steps,
+        guest=GUEST,
+        **source,
+    )
+    environment = {
+        "KM_IMAGE": definition.name,
+        "KM_CLOUD": cloud,
+        "KM_USER": definition.user,
+        "KM_BUILDER": str(source["builder"]),
+        "KM_STEPS": " ".join(definition.steps),
+    }
+    rows = ((tool.name, tool.source, tool.installed_as, tool.version or "0", tool.check) for tool in definition.tools(cloud))
+    files = {
+        "image.pkr.hcl": text.encode(),
+        "provision/image.env": "".join(f'{key}="{word}"\n' for key, word in environment.items()).encode(),
+        "provision/tools.tsv": "".join("\t".join(row) + "\n" for row in rows).encode(),
+    }
+    for script in HARNESS:
+        files[f"provision/{script}"] = (PROVISION / script).read_bytes()
+    for step in (*definition.steps, "clean"):
+        for script in (f"{step}.sh", f"{step}.check.sh"):
+            files[f"provision/{script}"] = (definition.folder / script).read_bytes()
+    return files
+
+
+def plugins(wanted: Mapping[str, str]) -> bytes:
+    """The block that names packer's plugins with their pinned versions.
+
+    A file of its own, since packer before 1.7 refuses it, and since which plugin builds an image
+    is no part of what the image is.
+    """
+    named = {Raw(name): version for name, version in wanted.items()}
+    return _templates().get_template("plugins.pkr.hcl.j2").render(wanted=named).encode()
+
+
+def write(files: Mapping[str, bytes], folder: Path) -> None:
+    """Put the files into the folder, which may be there."""
+    for path, content in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        finalize=hcl,
+        autoescape=False,  # noqa: S701  # HCL, not HTML; finalize quotes everything
+        block_start_string="<%",
+        block_end_string="%>",
+        variable_start_string="<%=",
+        variable_end_string="%>",
+        comment_start_string="<#",
+        comment_end_string="#>",
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )

@@ -1,0 +1,34 @@
+"""What can be set about building images: `[images]` and `[packer]` in settings.toml."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+Version = Annotated[str, Meta(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$")]
+
+
+class ImagesSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which image, where, and how many builds of it."""
+
+    definition: str
+    """The definition of the base image, relative to the project."""
+    clouds: list[str]
+    """Where it is built when no `--cloud` is given."""
+    keep: Annotated[int, Meta(ge=1)]
+    """How many builds `prune` keeps, the current one among them."""
+
+
+class PackerSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The program, and what it may take."""
+
+    binary: str
+    minimum: Version
+    """The oldest packer for real clouds. Older ones lack IMDSv2, Standard IPs and more."""
+    timeout: Annotated[int, Meta(ge=60)]
+    """Seconds that a build may take in all."""
+    silence: Annotated[int, Meta(ge=10)]
+    """Seconds without a word from packer after which its VM counts as hung."""
+    plugins: dict[str, Version]
+    """Packer's plugins and their versions, for packer 1.7 and newer."""

@@ -1,0 +1,109 @@
+"""Our `@task`: every error as one line with a hint and an exit code, signals in good order.
+
+Invoke's own decorator names short flags by the order of arguments and lets tracebacks through
+(its issues #277 and #946); this one does neither.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
+from typing import Any
+
+from invoke.exceptions import Exit
+from invoke.tasks import Task as InvokeTask
+
+from cloud import process, wait
+from cloud.errors import Interrupted, KitError
+
+BOUND = 8.0
+"""Seconds from a signal to our end, whatever hangs: Actions kills a cancelled step after ten."""
+
+
+class Task(InvokeTask[Any]):
+    """A task whose errors are lines."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the body.
+
+        Raises:
+            Exit: with one line and the code of the error that it raised.
+        """
+        _listen()
+        try:
+            return super().__call__(*args, **kwargs)
+        except KitError as error:
+            raise Exit(_told(error), error.exit_code) from error
+        except KeyboardInterrupt as stop:
+            raise Exit(_told(Interrupted()), Interrupted.exit_code) from stop
+        except ModuleNotFoundError as missing:
+            raise Exit(f"error: {missing.name} is not installed\nhint: run ./inv, not inv", 2) from missing
+        except (Exit, SystemExit):
+            raise
+        except Exception as bug:
+            if _debugging():
+                raise
+            where = traceback.extract_tb(bug.__traceback__)[-1]
+            spot = f"{os.path.basename(where.filename)}:{where.lineno}"
+            told = " ".join(f"{type(bug).__name__}: {bug}".split())
+            raise Exit(f"error: a bug of ours at {spot}: {told}\nhint: --debug shows all; please report it", 1) from bug
+
+
+def task(
+    *,
+    help: Mapping[str, str],
+    name: str | None = None,
+    positional: Sequence[str] = (),
+    iterable: Sequence[str] = (),
+) -> Callable[[Callable[..., None]], Task]:
+    """Make a function a task; `help` has a line for each of its options."""
+
+    def wrap(body: Callable[..., None]) -> Task:
+        return Task(
+            body, name, positional=positional, iterable=iterable, auto_shortflags=False, help=dict(help)
+        )
+
+    return wrap
+
+
+def _told(error: KitError) -> str:
+    hint = [f"hint: {error.hint}"] if error.hint else []
+    return "\n".join([f"error: {error.message}", *hint, *getattr(error, "__notes__", [])])
+
+
+def _debugging() -> bool:
+    return "--debug" in sys.argv or "-d" in sys.argv or bool(os.environ.get("INVOKE_DEBUG"))
+
+
+def _listen() -> None:
+    """Take SIGINT and SIGTERM. The first ends the work, within a bound; the second leaves it."""
+    if threading.current_thread() is threading.main_thread():
+        wait.resume()
+        signal.signal(signal.SIGINT, _interrupted)
+        signal.signal(signal.SIGTERM, _interrupted)
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    if wait.interrupted():
+        _leave()
+    wait.interrupt()
+    _say("interrupted: ending what runs; once more to leave it as it is")
+    watchdog = threading.Timer(BOUND, _leave)
+    watchdog.daemon = True
+    watchdog.start()
+
+
+def _leave() -> None:
+    """End this process now. What stays is what `prune` finds."""
+    process.kill_all()
+    _say("left as it is: ./inv images.prune removes it")
+    os._exit(Interrupted.exit_code)
+
+
+def _say(text: str) -> None:
+    os.write(2, f"\n{text}\n".encode())  # print is not safe in a signal handler

@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# Builds the micro guest, which stands in for a full cloud image and boots in seconds: Debian's
+# cloud kernel, busybox, and the real OpenSSH, sudo, useradd and jq. How it behaves is in micro/.
+#
+#   micro.sh OUT.qcow2
+#
+# Needs Debian's apt, and cpio e2fsprogs fdisk grub-common grub-pc-bin kmod lz4 qemu-utils;
+# fakeroot too, unless run by root.
+set -euo pipefail
+
+# The guest's files belong to its root, and sudo is setuid, whoever builds it.
+[ "$(id -u)" = 0 ] || exec fakeroot bash "$0" "$@"
+umask 022
+
+out=$(realpath -m "${1:?usage: micro.sh OUT.qcow2}")
+micro=$(dirname "$(realpath "$0")")/micro
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+debs=$work/debs tree=$work/tree initrd=$work/initrd root=$work/root disk=$work/disk.raw
+mkdir "$debs" "$tree" "$initrd" "$root"
+
+packages=(busybox-static jq libnss-myhostname openssh-client openssh-server openssh-sftp-server passwd sudo)
+programs=(
+    usr/bin/{jq,scp,ssh-keygen,sudo}
+    usr/lib/openssh/sftp-server
+    usr/sbin/{groupadd,sshd,useradd,userdel,usermod}
+)
+# Loaded by name at run time, so no program links them.
+plugins=(
+    lib/x86_64-linux-gnu/security/pam_permit.so
+    usr/lib/x86_64-linux-gnu/libnss_myhostname.so.2
+    usr/libexec/sudo/sudoers.so
+)
+# For the disk, a seed (virtio disk or IDE CD), the network, entropy and the power button.
+modules=(virtio_pci virtio_blk virtio_net virtio_rng ata_piix sd_mod sr_mod isofs evdev button)
+
+# Packages. The archive's metadata names more libraries than we run (perl's, for debconf);
+# what is really linked is picked from the unpacked tree below.
+kernel=$(apt-cache depends --important linux-image-cloud-amd64 | awk '$1 == "Depends:" { print $2 }')
+mapfile -t libraries < <(
+    apt-cache depends --recurse --important "${packages[@]}" | grep -E '^(lib|zlib)' | grep -v perl | sort -u
+)
+# As root, apt would download as a user who may not enter our directory.
+(cd "$debs" && apt-get -qq -o APT::Sandbox::User=root download "$kernel" "${packages[@]}" "${libraries[@]}")
+for deb in "$debs"/*.deb; do
+    dpkg-deb -x "$deb" "$tree"
+done
+
+# The initrd: the modules, and the order in which they need each other.
+mkdir "$initrd"/{bin,dev,modules,proc,root,sys}
+cp "$tree/bin/busybox" "$initrd/bin"
+install "$micro/initrd-init" "$initrd/init"
+version=$(basename "$tree"/lib/modules/*)
+depmod -b "$tree" "$version"
+for module in "${modules[@]}"; do
+    modprobe -d "$tree" -S "$version" --show-depends "$module"
+done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' | while read -r path; do
+    cp "$path" "$initrd/modules"
+    basename "$path"
+done >"$initrd/modules/order"
+
+# The root. All bin directories are one, so that a program answers to /sbin/NAME and /usr/bin/NAME.
+mkdir -p "$root"/{boot/grub,dev,etc/{micro.d,sudoers.d,sysctl.d},home,mnt,opt,proc,run,sys,tmp} \
+    "$root"/usr/{bin,lib/micro,lib64,local/{bin,sbin}} "$root"/var/{lib/cloud,log,tmp}
+ln -s bin "$root/usr/sbin"
+ln -s usr/{bin,sbin,lib,lib64} "$root"
+ln -s ../lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 "$root/usr/lib64"
+install -d -m 700 "$root/root"
+chmod 1777 "$root/tmp" "$root/var/tmp"
+
+# The tree's own loader tells which libraries are linked. It falls back on the host's for want of one,
+# and must not look in the tree for fakeroot's.
+loader=$tree/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2
+libs=$tree/lib/x86_64-linux-gnu:$tree/usr/lib/x86_64-linux-gnu:$tree/usr/libexec/sudo
+for file in "${programs[@]}" "${plugins[@]}"; do
+    echo "$file"
+    LD_PRELOAD="" "$loader" --library-path "$libs" --list "$tree/$file" | awk -v tree="$tree/" '
+        $2 != "=>" { next }
+        index($3, tree) != 1 { print "no package has " $1 >"/dev/stderr"; exit 1 }
+        { print substr($3, length(tree) + 1) }'
+done | sort -u | tar -C "$tree" -chT - bin/busybox | tar -C "$root" -x --keep-directory-symlink
+
+cp -R "$micro/etc" "$root"
+chmod -R u=rwX,go=rX "$root/etc"
+chmod 640 "$root/etc/shadow"
+install "$micro/init" "$micro/cloud-init" "$micro/shutdown" "$root/usr/bin"
+install "$micro/boot" "$micro/nocloud" "$micro/udhcpc" "$micro/cloud-config.jq" "$root/usr/lib/micro"
+for applet in $("$tree/bin/busybox" --list); do
+    [ -e "$root/usr/bin/$applet" ] || ln -s busybox "$root/usr/bin/$applet"
+done
+
+install -m 644 "$tree/boot/vmlinuz-$version" "$root/boot/vmlinuz"
+install -m 644 "$micro/grub.cfg" "$root/boot/grub"
+# lz4's legacy frame is the one the kernel reads, and the fastest to unpack without KVM.
+(cd "$initrd" && find . | cpio -o -H newc -R 0:0 --quiet) | lz4 -lq9 >"$root/boot/initrd"
+
+# The disk: GRUB in the gap before the only partition. The inode tables are written now,
+# lest the kernel does it in every overlay.
+truncate -s 1G "$disk"
+sfdisk -q "$disk" <<<'start=2048, type=83, bootable'
+mke2fs -q -t ext4 -L micro -m 0 -E offset=$((2048 * 512)),lazy_itable_init=0 -d "$root" "$disk" 1047552k
+grub-mkimage -O i386-pc -p '(,msdos1)/boot/grub' -o "$work/core.img" biosdisk part_msdos ext2 normal linux
+dd if=/usr/lib/grub/i386-pc/boot.img of="$disk" bs=440 count=1 conv=notrunc status=none
+dd if="$work/core.img" of="$disk" bs=512 seek=1 conv=notrunc status=none
+qemu-img convert -O qcow2 "$disk" "$out"
+echo "$out: $version, $(du -m "$out" | cut -f1) MB"
