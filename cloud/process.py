@@ -136,19 +136,25 @@ def _listen(pipe: IO[bytes], heard: queue.SimpleQueue[str | None]) -> None:
 
 def _next(heard: queue.SimpleQueue[str | None], process: subprocess.Popen[bytes]) -> str | None:
     """The next line; an empty one when there is none yet; None at the end."""
-    try:
-        return heard.get(timeout=0.2)
-    except queue.Empty:
+    if process.poll() is not None:
         # A grandchild can outlive the program and hold the pipe (packer's local scripts do).
+        _signal_group(process, signal.SIGKILL)
+    try:
+        line = heard.get(timeout=0.2)
+    except queue.Empty:
         return "" if process.poll() is None else None
+    if line is None and not _ends_by_itself(process, 0.2):
+        return ""  # it has closed its output, and works on
+    return line
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Leave nothing of the program running: ask, wait, then insist."""
-    if process.poll() is None and not _ends_by_itself(process, 0.2):
+    if process.poll() is None:
         _signal_group(process, signal.SIGINT)
-        if not _ends_by_itself(process, GRACE):
-            _signal_group(process, signal.SIGKILL)
+        _ends_by_itself(process, GRACE)
+    # Whom it did not wait for: what a shell runs in the background never sees a SIGINT.
+    _signal_group(process, signal.SIGKILL)
     process.wait()
     _running.discard(process)
 
