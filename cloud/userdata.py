@@ -6,10 +6,14 @@ No template and no shell line: whatever a name or a key holds arrives as data.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 UserData = Mapping[str, Any]
+
+# JSON writes what lies beyond 16 bits as two escapes, and YAML reads them as two letters.
+_PAIR = re.compile(r"\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}")
 
 
 def login(user: str, keys: Sequence[str], *, sudo: bool = False) -> dict[str, Any]:
@@ -32,9 +36,14 @@ def host_key(private: str, public: str) -> dict[str, Any]:
 
 def write(data: UserData) -> str:
     """The text that a cloud takes as user data."""
-    return "#cloud-config\n" + json.dumps(data, indent=1, sort_keys=True) + "\n"
+    return "#cloud-config\n" + _yaml(data)
 
 
 def metadata(instance: str, hostname: str) -> str:
     """The text that NoCloud takes as meta-data."""
-    return json.dumps({"instance-id": instance, "local-hostname": hostname}, indent=1) + "\n"
+    return _yaml({"instance-id": instance, "local-hostname": hostname})
+
+
+def _yaml(data: Mapping[str, Any]) -> str:
+    written = json.dumps(data, indent=1, sort_keys=True)
+    return _PAIR.sub(lambda found: str(json.loads(f'"{found[0]}"')), written) + "\n"
