@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ import platformdirs
 from filelock import FileLock, Timeout
 
 from cloud.errors import InputError
+
+_HALF = re.compile(r"\..+\.(?P<writer>[0-9]+)\.(new|gone)")
 
 
 @dataclass(frozen=True)
@@ -37,14 +40,14 @@ class Store:
         Raises:
             InputError: there can be no folder of that name, or we can't write there.
         """
-        root = Path(folder).expanduser() if folder else platformdirs.user_data_path("kontain")
-        store = cls(root.absolute())
         try:
-            for path in (store.bases, store.builds, store.images, store.machines):
+            root = Path(folder).expanduser() if folder else platformdirs.user_data_path("kontain")
+            store = cls(root.absolute())
+            for path in (store.root, store.bases, store.builds, store.images, store.machines):
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except (OSError, ValueError) as problem:
+        except (OSError, ValueError, RuntimeError) as problem:  # the last one: ~nobody has no home
             raise InputError(
-                f"can't keep images in {root}: {problem}",
+                f"can't keep images in {folder or 'the data folder'}: {problem}",
                 hint="set local.store, or KM_LOCAL__STORE, to a folder of yours",
             ) from problem
         return store
@@ -90,9 +93,8 @@ def replaced(path: Path) -> Iterator[Path]:
 
 def is_half(path: Path) -> bool:
     """Whether the path was being written, or removed, by a process that is gone."""
-    if not path.name.startswith(".") or path.suffix not in (".new", ".gone"):
-        return False
-    return not Path("/proc", path.suffixes[-2][1:]).exists()
+    found = _HALF.fullmatch(path.name)
+    return found is not None and not Path("/proc", found["writer"]).exists()
 
 
 def lock(path: Path) -> FileLock:
