@@ -3,5 +3,8 @@
 from invoke.collection import Collection
 
 from tasks import images
+from tasks.doctor import doctor
+from tasks.settings import settings
+from tasks.test import test
 
-ns = Collection(images)
+ns = Collection(images, doctor, settings, test)

@@ -1,0 +1,127 @@
+"""What `doctor` looks at. Each check returns one finding; all run side by side."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from cloud.errors import Interrupted, KitError
+from cloud.local import accelerator
+from cloud.local.images import LocalImages
+from cloud.local.store import Store
+from tasks import _settings, _tools
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found. `cure` is a command, or what to do in words; empty when all is well."""
+
+    name: str
+    state: Literal["ok", "warning", "failed"]
+    found: str
+    cure: str = ""
+
+
+Check = Callable[[], Finding]
+
+
+def look() -> list[Finding]:
+    """Run every check, and return what they found in the order in which they stand.
+
+    Raises:
+        Interrupted: the caller stopped it.
+    """
+    checks: dict[str, Check] = {
+        "python": _python,
+        "dependencies": _dependencies,
+        "settings": _settings_load,
+        **{tool.name: partial(_tool, tool) for tool in _tools.tools() if any(map(tool.needed_for, tool.purposes))},
+        "accelerator": _accelerator,
+        "disk": _disk,
+    }
+    with ThreadPoolExecutor(len(checks)) as threads:
+        return list(threads.map(_found, checks, checks.values()))
+
+
+def _found(name: str, check: Check) -> Finding:
+    """What the check finds; an error of ours is a finding too."""
+    try:
+        return check()
+    except Interrupted:
+        raise
+    except KitError as problem:
+        return Finding(name, "failed", problem.message, problem.hint)
+
+
+def _python() -> Finding:
+    return Finding("python", "ok", f"{platform.python_version()}, {sys.executable}")
+
+
+def _dependencies() -> Finding:
+    lock, installed = _settings.ROOT / "requirements.lock", Path(sys.prefix) / "requirements.lock"
+    if installed.exists() and installed.read_bytes() == lock.read_bytes():
+        return Finding("dependencies", "ok", "as requirements.lock has them")
+    return Finding("dependencies", "warning", "not those of requirements.lock", "run ./inv, not inv")
+
+
+def _settings_load() -> Finding:
+    _settings.load()
+    own = [value for value in _settings.origins() if value.origin != _settings.DEFAULTS.name]
+    return Finding("settings", "ok", f"{len(own)} differ from the defaults")
+
+
+def _tool(tool: _tools.Tool) -> Finding:
+    try:
+        version = _tools.version(tool)
+    except KitError as problem:
+        # What only our tests need keeps nobody from building.
+        state: Literal["warning", "failed"] = "warning" if tool.purposes == ["test"] else "failed"
+        return Finding(tool.name, state, problem.message, problem.hint)
+    if tool.name == "packer":
+        minimum = _settings.load().packer.minimum
+        if _numbers(version) < _numbers(minimum):
+            return Finding(
+                tool.name,
+                "warning",
+                f"{version} does for local; real clouds will be refused",
+                f"install {tool.known_as} {minimum} or newer, and set packer.binary to it",
+            )
+    return Finding(tool.name, "ok", f"{version} {tool.path()}".strip())
+
+
+def _accelerator() -> Finding:
+    settings = _settings.load().local
+    store = Store.at(settings.store)
+    if settings.accelerator != "auto":
+        return Finding("accelerator", "ok", f"{settings.accelerator}, set by local.accelerator")
+    # Not `choose`, which remembers: before the first base there may be no kernel to try.
+    if (accelerator.known(store) or accelerator.boots_under_kvm(store)) in ("kvm", True):
+        return Finding("accelerator", "ok", "kvm")
+    if not Path("/dev/kvm").exists():
+        cure = "builds take minutes more; a machine with KVM, or with nested virtualization, is faster"
+    elif not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        cure = "sudo usermod -aG kvm $USER, then log in again"
+    else:
+        cure = "no kernel has come up under KVM here; builds take minutes more without it"
+    return Finding("accelerator", "warning", "tcg: VMs are emulated", cure)
+
+
+def _disk() -> Finding:
+    settings = _settings.load().local
+    store = Store.at(settings.store)
+    cost = LocalImages(store, settings).cost()
+    found = f"{cost.free / 1e9:.0f} GB free in {store.root}; a build takes {cost.space / 1e9:.1f} GB"
+    if cost.free < cost.space:
+        return Finding("disk", "failed", found, "./inv images.prune --cloud local, or set local.store to another disk")
+    return Finding("disk", "ok", found)
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]

@@ -1,0 +1,27 @@
+"""Settings, as they are in force."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from json import dumps
+from typing import Any
+
+from invoke.context import Context
+
+from tasks import _console
+from tasks._task import task
+
+
+@task(help={"json": "print the result as JSON"})
+def settings(c: Context, json: bool = False) -> None:
+    """Show every setting, its value and where that comes from.
+
+    Example: KM_LOCAL__CPUS=4 ./inv settings
+    """
+    from tasks import _settings
+
+    rows = [vars(value) for value in _settings.origins()]
+    _console.result(rows, as_json=json, text=_console.table(_COLUMNS, rows, none="no settings"))
+
+
+_COLUMNS: dict[str, Callable[[Any], str]] = {"name": str, "value": dumps, "origin": str}
