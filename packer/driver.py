@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from cloud import process, wait
@@ -197,9 +198,12 @@ def _environment(variables: Mapping[str, str], folder: Path) -> dict[str, str]:
 
 
 def _reason(lines: Sequence[str]) -> str:
-    """The line of packer's output that tells why."""
-    plain = [_PREFIX.sub("", line).strip() for line in lines]
+    """The line of packer's output that tells why: of a failed step its own last one."""
+    plain = [text for line in lines if (text := _PREFIX.sub("", line).strip())]
     if checks := [line for line in plain if _CHECK.match(line)]:
         return "; ".join(checks)
+    for before, line in pairwise(plain):
+        if line.startswith("Provisioning step had errors"):
+            return before
     errors = [found["reason"] for line in plain if (found := _ERROR.match(line))]
-    return (errors or [line for line in plain if line] or ["no output"])[-1]
+    return (errors or plain or ["no output"])[-1]

@@ -107,12 +107,15 @@ def _told(folder: Path) -> dict[str, Any]:
 def _seed(path: Path, user_data: str, meta_data: str) -> None:
     """A disk that cloud-init's NoCloud reads: its label is `cidata`."""
     iso = pycdlib.PyCdlib()
-    iso.new(interchange_level=3, joliet=3, rock_ridge="1.09", vol_ident="cidata")
+    iso.new(interchange_level=3, rock_ridge="1.09", vol_ident="cidata")
     for name, text in (("user-data", user_data), ("meta-data", meta_data)):
         content = text.encode()
         short = f"/{name.replace('-', '').upper()}.;1"
-        iso.add_fp(io.BytesIO(content), len(content), short, rr_name=name, joliet_path=f"/{name}")
+        iso.add_fp(io.BytesIO(content), len(content), short, rr_name=name)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "wb") as out:
         iso.write_fp(out)
+        # Room after the end, as mkisofs leaves: readers that look for other file systems first
+        # (busybox) take a disk that ends before the last of those for a broken one.
+        out.truncate(1 << 20)
     iso.close()

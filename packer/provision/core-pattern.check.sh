@@ -8,6 +8,6 @@ same core-pattern core_%P "$(sysctl -n kernel.core_pattern)"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
-# The crash is meant: its own report is not of interest, and neither is its exit code.
-crashed=$(sh -c 'ulimit -c unlimited; echo $$; kill -SEGV $$' 2> /dev/null) || true
+# The crash is meant: neither the shell's word about it nor its exit code is of interest.
+crashed=$({ sh -c 'ulimit -c unlimited; echo $$; kill -SEGV $$' || true; } 2> /dev/null)
 same core-dump "core_$crashed" "$(ls)"

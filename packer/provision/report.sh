@@ -14,5 +14,5 @@ failed() { # NAME DETAIL...
 }
 
 same() { # NAME WANTED FOUND
-    if [ "$2" = "$3" ]; then ok "$1" "$3"; else failed "$1" "$3, not $2"; fi
+    if [ "$2" = "$3" ]; then ok "$1" "${3:-none}"; else failed "$1" "${3:-none}, not ${2:-none}"; fi
 }

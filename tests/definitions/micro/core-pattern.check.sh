@@ -1,0 +1,1 @@
+../../../packer/provision/core-pattern.check.sh

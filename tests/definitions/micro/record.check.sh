@@ -1,0 +1,1 @@
+../../../packer/provision/record.check.sh
