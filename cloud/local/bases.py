@@ -6,16 +6,20 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
-from cloud import process
+from cloud import process, wait
 from cloud.base import Base
-from cloud.errors import CommandFailed, InputError, TemporaryError
+from cloud.errors import CommandFailed, InputError, Interrupted, TemporaryError
 from cloud.local.store import Store, discard, erase, lock, replaced, write_json
 from cloud.progress import Progress
+
+if TYPE_CHECKING:
+    import requests
 
 SCRIPTS = Path(__file__).parent / "bootstrap"
 
@@ -26,6 +30,12 @@ _NO_NETWORK = (
     "Could not connect",
     "Network is unreachable",
 )
+
+_BUSY = (429, 500, 502, 503, 504)
+_PAUSES = (1.0, 2.0, 4.0, 8.0)
+"""Seconds between two requests to a server that is busy."""
+
+_AGAIN = "look at the network, then again"
 
 
 def resolve(spec: Mapping[str, Any], url: str, sha256: str) -> Base:
@@ -39,8 +49,12 @@ def resolve(spec: Mapping[str, Any], url: str, sha256: str) -> Base:
     """
     url, sha256 = url or spec.get("url", ""), sha256 or spec.get("sha256", "")
     if url:
+        try:
+            urlsplit(url)
+        except ValueError as problem:
+            raise InputError(f"the base's address is none: {problem}", hint="look at local.base_url") from problem
         if not sha256:
-            raise InputError(f"no checksum for {url}", hint="set local.base_sha256 from the vendor's list")
+            raise InputError(f"no checksum for {_public(url)}", hint="set local.base_sha256 from the vendor's list")
         return Base(f"sha256:{sha256}", {"url": _public(url), "sha256": sha256, "from": url})
     release = _release()
     family = release.get("ID", "")
@@ -136,8 +150,8 @@ def _apt_settings() -> list[str]:
 def _download(base: Base, folder: Path, progress: Progress) -> None:
     """Fetch a cloud image and make it a disk of our own.
 
-    Only after its checksum is right does any program read it; one that names another file as
-    its backing is refused, since it would bring that file of the host into the image.
+    Only after its checksum is right does any program read it; one that names another file, as its
+    backing or its data, is refused, since it would bring that file of the host into the image.
     """
     url, file = base.source["from"], folder / "download"
     digest = hashlib.sha256()
@@ -152,7 +166,7 @@ def _download(base: Base, folder: Path, progress: Progress) -> None:
         )
     told = process.run(["qemu-img", "info", "--output=json", file], check=False)
     info = json.loads(told.text) if told.code == 0 else {}
-    if info.get("format") not in ("qcow2", "raw") or "backing-filename" in info:
+    if info.get("format") not in ("qcow2", "raw") or _leads_elsewhere(info) or not _boots(info, file):
         raise InputError(f"{_public(url)} is no disk image that stands alone", hint="take a qcow2 or raw image")
     progress.line("making the disk")
     command = ["qemu-img", "convert", "-f", info["format"], "-O", "qcow2", file, folder / "disk.qcow2"]
@@ -160,49 +174,84 @@ def _download(base: Base, folder: Path, progress: Progress) -> None:
     erase(file)
 
 
-def _chunks(url: str, progress: Progress) -> Any:
+def _leads_elsewhere(info: Mapping[str, Any]) -> bool:
+    return "backing-filename" in info or "data-file" in info.get("format-specific", {}).get("data", {})
+
+
+def _boots(info: Mapping[str, Any], file: Path) -> bool:
+    """Anything is a raw image to qemu-img, an error page too. One that boots has a boot sector."""
+    with open(file, "rb") as disk:
+        return info["format"] != "raw" or disk.read(512)[510:] == b"\x55\xaa"
+
+
+def _chunks(url: str, progress: Progress) -> Iterator[bytes]:
+    """What is at the address, or in the file, piece by piece."""
+    import requests
+
     parts = urlsplit(url)
     if parts.scheme in ("", "file"):
-        try:
-            with open(parts.path, "rb") as source:
-                while chunk := source.read(1 << 20):
-                    yield chunk
-        except OSError as problem:
-            raise InputError(f"can't read the base {parts.path}: {problem.strerror}") from problem
+        yield from _file(unquote(parts.path) if parts.scheme else url)
         return
-    import requests
-    from requests.adapters import HTTPAdapter
-    from urllib3.util.retry import Retry
-
-    session = requests.Session()
-    retry = Retry(total=4, backoff_factor=1, status_forcelist=(429, 500, 502, 503, 504))
-    session.mount(f"{parts.scheme}://", HTTPAdapter(max_retries=retry))
     try:
-        with session.get(url, stream=True, timeout=(10, 60)) as answer:
-            if answer.status_code in (401, 403, 404, 410):
+        with _answer(url) as answer:
+            if 400 <= answer.status_code < 500:
                 raise InputError(
                     f"{_public(url)} answers {answer.status_code} {answer.reason}",
                     hint="look at local.base_url; vendors remove old images",
                 )
             answer.raise_for_status()
             size, got = int(answer.headers.get("content-length", 0)), 0
-            for chunk in answer.iter_content(1 << 20):
-                got += len(chunk)
-                progress.line(f"{got >> 20} of {size >> 20} MiB" if size else f"{got >> 20} MiB")
+            for chunk in answer.iter_content(1 << 18):
+                if wait.interrupted():
+                    raise Interrupted
+                if got >> 20 < (got := got + len(chunk)) >> 20:
+                    progress.line(f"{got >> 20} of {size >> 20} MiB" if size else f"{got >> 20} MiB")
                 yield chunk
-    except requests.exceptions.InvalidURL as problem:
-        raise InputError(f"{_public(url)} is no address", hint="look at local.base_url") from problem
-    except requests.exceptions.InvalidSchema as problem:
+            if got < size:
+                raise TemporaryError(f"{_public(url)} ended after {got} of {size} bytes", hint=_AGAIN)
+    except ValueError as problem:  # all ways of being no address, requests' and urllib3's own
         raise InputError(f"{_public(url)} can't be fetched", hint="use http, https or a path") from problem
     except requests.exceptions.RequestException as problem:
-        raise TemporaryError(
-            f"{_public(url)} does not answer: {type(problem).__name__}", hint="look at the network, then again"
-        ) from problem
+        raise TemporaryError(f"{_public(url)} does not answer: {type(problem).__name__}", hint=_AGAIN) from problem
+
+
+def _file(path: str) -> Iterator[bytes]:
+    try:
+        with open(path, "rb") as source:
+            while chunk := source.read(1 << 20):
+                if wait.interrupted():
+                    raise Interrupted
+                yield chunk
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", "") or problem
+        raise InputError(f"can't read the base {path!r}: {reason}", hint="look at local.base_url") from problem
+
+
+def _answer(url: str) -> requests.Response:
+    """The server's answer; one that is busy or away is asked again.
+
+    Not by urllib3: no interrupt ends its pauses, and its warnings hold whole addresses.
+    """
+    import requests
+
+    def get() -> requests.Response:
+        return requests.get(url, stream=True, timeout=(10, 60), headers={"Accept-Encoding": "identity"})
+
+    for pause in _PAUSES:
+        with suppress(requests.exceptions.ConnectionError, requests.exceptions.Timeout):
+            answer = get()
+            if answer.status_code not in _BUSY:
+                return answer
+            answer.close()
+        wait.pause(pause)
+    return get()
 
 
 def _public(url: str) -> str:
-    """The address without a password or a signature in it."""
+    """The address without a password or a signature in it; a path as it is."""
     parts = urlsplit(url)
+    if not parts.scheme:
+        return url
     host = parts.netloc.rpartition("@")[2]
     return parts._replace(netloc=host, query="", fragment="").geturl()
 
