@@ -122,15 +122,16 @@ def _start(
 
 def _feed(pipe: IO[bytes], data: bytes) -> None:
     try:
-        pipe.write(data)
-        pipe.close()
+        with pipe:
+            pipe.write(data)
     except BrokenPipeError:
         pass  # it ended without reading all; its exit code tells why
 
 
 def _listen(pipe: IO[bytes], heard: queue.SimpleQueue[str | None]) -> None:
-    for line in pipe:
-        heard.put(line.decode(errors="replace").rstrip())
+    with pipe:
+        for line in pipe:
+            heard.put(line.decode(errors="replace").rstrip())
     heard.put(None)
 
 
