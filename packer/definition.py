@@ -16,11 +16,13 @@ ROOT = Path(__file__).resolve().parents[1]
 DEFINITIONS = ROOT / "packer" / "definitions"
 PROVISION = ROOT / "packer" / "provision"
 
-# In tools.tsv a tab and a line end separate; and these words meet a shell in the guest.
-_Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9+._-]*$", max_length=64)]
-_Line = Annotated[str, Meta(pattern=r"^[^\t\r\n]+$", max_length=400)]
-_Version = Annotated[str, Meta(pattern=r"^([0-9]+(\.[0-9]+)*)?$")]
-_User = Annotated[str, Meta(pattern=r"^[a-z_][a-z0-9_-]{0,30}$")]
+# In tools.tsv a tab and a line end separate; and these words meet a shell in the guest. The end is
+# \Z: before a last line end there is a $ too.
+_Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9+._-]*\Z", max_length=64)]
+_Line = Annotated[str, Meta(pattern=r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?\Z", max_length=400)]
+_Version = Annotated[str, Meta(pattern=r"^([0-9]+(\.[0-9]+)*)?\Z")]
+_User = Annotated[str, Meta(pattern=r"^[a-z_][a-z0-9_-]{0,30}\Z")]
+_Sha256 = Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")]
 
 
 class Tool(Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,6 +43,16 @@ class Tool(Struct, frozen=True, forbid_unknown_fields=True):
         return self.package or self.name
 
 
+class Start(Struct, frozen=True, forbid_unknown_fields=True):
+    """What an image starts from on one cloud: a bootstrap, or a vendor's image with its checksum."""
+
+    packages: list[_Word] | None = None
+    kernel: Mapping[str, list[_Word]] = {}
+    """The kernel's packages, by distribution."""
+    url: str = ""
+    sha256: _Sha256 = ""
+
+
 class Definition(Struct, frozen=True, forbid_unknown_fields=True):
     """An image: what it starts from, what is done to it, and what must then be true."""
 
@@ -50,7 +62,7 @@ class Definition(Struct, frozen=True, forbid_unknown_fields=True):
     """Who works in it."""
     steps: list[_Word]
     """Scripts of the provision folder, in order; each has a check beside it. `clean` comes last."""
-    base: Mapping[str, Mapping[str, Any]]
+    base: Mapping[str, Start]
     """What it starts from, by cloud."""
     tool: list[Tool] = []
     provision: str = ""
@@ -69,10 +81,11 @@ class Definition(Struct, frozen=True, forbid_unknown_fields=True):
         """
         if cloud not in self.base:
             raise InputError(f"{self.name} has no base on {cloud}", hint="see [base] in its definition")
-        base = dict(self.base[cloud])
-        if "packages" in base:
+        start = self.base[cloud]
+        base = {key: value for key, value in msgspec.structs.asdict(start).items() if value}
+        if start.packages is not None:
             apt = [tool.installed_as for tool in self.tools(cloud) if tool.source == "apt"]
-            base["packages"] = [*base["packages"], *apt]
+            base["packages"] = [*start.packages, *apt]
         return base
 
 
@@ -88,11 +101,17 @@ def load(path: Path, name: str = "") -> Definition:
         definition: Definition = msgspec.convert(told, Definition)
     except OSError as problem:
         raise NotFound(f"no definition {path}: {problem.strerror}", hint="see packer/definitions/") from problem
-    except msgspec.MsgspecError as problem:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
         raise InputError(f"{path.name}: {problem}", hint=f"mend {path}") from problem
     folder = path.parent / definition.provision if definition.provision else PROVISION
     definition = msgspec.structs.replace(definition, name=name or definition.name, folder=folder)
-    names.image_name(definition.name)
+    try:
+        names.image_name(definition.name)
+    except InputError as problem:
+        raise InputError(f"{'--name' if name else path.name}: {problem}", hint=problem.hint) from problem
+    for tool in definition.tool:
+        if unknown := sorted(set(tool.clouds) - set(definition.base)):
+            raise InputError(f"{path.name}: tool {tool.name} is for {unknown[0]!r}, which has no base", hint=f"mend {path}")
     for step in (*definition.steps, "clean"):
         for script in (f"{step}.sh", f"{step}.check.sh"):
             if not (folder / script).is_file():

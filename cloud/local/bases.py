@@ -64,7 +64,7 @@ def resolve(spec: Mapping[str, Any], url: str, sha256: str) -> Base:
             f"no bootstrap on {release.get('PRETTY_NAME', 'this system')}: it needs Debian's or Ubuntu's apt",
             hint="set local.base_url and local.base_sha256 to a vendor's cloud image",
         )
-    suite, packages = release["VERSION_CODENAME"], ",".join(sorted({*kernel, *spec["packages"]}))
+    suite, packages = release["VERSION_CODENAME"], ",".join(sorted({*kernel, *spec.get("packages", [])}))
     recipe = hashlib.sha256("\0".join((suite, packages)).encode())
     for script in sorted(SCRIPTS.iterdir()):
         recipe.update(script.read_bytes())
