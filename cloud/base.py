@@ -135,6 +135,9 @@ class Images(Protocol):
     def prepare(self, build: Build, base: Base, progress: Progress) -> Mapping[str, str]:
         """Fetch or make the base, and name the variables that packer's source needs."""
 
+    def sample(self, folder: Path) -> Mapping[str, str]:
+        """Such variables for packer to judge the files with, in an empty folder. Nothing is made or fetched."""
+
     def adopt(self, build: Build, artifact: Sequence[Path], tags: Mapping[str, str]) -> Image:
         """Make an image of what packer built. It is not promoted."""
 

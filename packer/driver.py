@@ -25,6 +25,10 @@ from packer.settings import PackerSettings
 _VERSION = re.compile(r"^Packer v(\d+)\.(\d+)\.(\d+)")
 _PLUGINS_SINCE = (1, 7, 0)
 
+_TEMPORARY = "tmp"
+"""Packer's temporary files, in the folder where it runs: they go with it. The path is relative,
+for packer puts sockets there and crashes when their path is longer than 107 bytes."""
+
 # A check of ours that failed says more than packer's own last words, which are a summary.
 _CHECK = re.compile(r"^failed (?P<name>[^:]+): ")
 _ERROR = re.compile(r"^(Build '.*' errored[^:]*: |Error: |error: |\* )(?P<reason>.+)")
@@ -46,7 +50,7 @@ class Packer:
             MissingTool: it is not there, or is not packer.
         """
         try:
-            told = process.run([settings.binary, "version"], env=_environment({}, Path("/")), timeout=10, check=False)
+            told = process.run([settings.binary, "version"], env=_environment({}), timeout=10, check=False)
         except MissingTool:
             raise
         except Exception as problem:
@@ -70,18 +74,19 @@ class Packer:
             render.write({"plugins.pkr.hcl": render.plugins(self.settings.plugins)}, folder)
 
     def validate(self, folder: Path, variables: Mapping[str, str], progress: Progress) -> None:
-        """Let packer judge the files: their form and their meaning.
+        """Let packer judge the files that were placed there: their form and their meaning.
 
         Raises:
             InputError: it finds fault with them.
         """
         self._init(folder, progress)
+        told = {"record": str(folder / "image.pkr.hcl"), "manifest": str(folder / "manifest.json"), **variables}
         for words in (["fmt", "-check", "-diff", "image.pkr.hcl"], ["validate", *self._target()]):
             try:
-                self._run(words, folder, variables, progress, timeout=120)
+                self._run(words, folder, told, progress, timeout=120)
             except CommandFailed as failure:
                 raise InputError(
-                    f"packer {words[0]} refuses {folder / 'image.pkr.hcl'}: {_reason(failure.output)}",
+                    f"packer {words[0]} refuses image.pkr.hcl: {_reason(failure.output)}",
                     hint="packer's own words are in the log",
                 ) from failure
 
@@ -153,10 +158,11 @@ class Packer:
         timeout: float,
         watch: Callable[[], None] = lambda: None,
     ) -> None:
+        (folder / _TEMPORARY).mkdir(mode=0o700, exist_ok=True)
         process.run(
             [self.settings.binary, *words],
             cwd=folder,
-            env=_environment(variables, folder),
+            env={**_environment(variables), "TMPDIR": _TEMPORARY, "PACKER_CACHE_DIR": _TEMPORARY},
             on_line=progress.line,
             watch=watch,
             timeout=timeout,
@@ -181,20 +187,11 @@ class _Silence:
             raise Stalled(f"packer's VM said nothing for {self._limit:.0f} s", hint="packer.silence sets how long it may")
 
 
-def _environment(variables: Mapping[str, str], folder: Path) -> dict[str, str]:
+def _environment(variables: Mapping[str, str]) -> dict[str, str]:
     """Only what packer needs of ours. Variables go this way: arguments can be read by everybody."""
     wanted = ("PATH", "HOME", "LANG", "PACKER_LOG", "PACKER_LOG_PATH", "PACKER_PLUGIN_PATH", "PACKER_CONFIG_DIR")
     kept = {key: os.environ[key] for key in wanted if key in os.environ}
-    temporary = folder / "tmp"
-    if folder != Path("/"):
-        temporary.mkdir(mode=0o700, exist_ok=True)
-    return {
-        **kept,
-        "CHECKPOINT_DISABLE": "1",
-        "PACKER_CACHE_DIR": str(temporary),
-        "TMPDIR": str(temporary),
-        **{f"PKR_VAR_{key}": text for key, text in variables.items()},
-    }
+    return {**kept, "CHECKPOINT_DISABLE": "1", **{f"PKR_VAR_{key}": text for key, text in variables.items()}}
 
 
 def _reason(lines: Sequence[str]) -> str:

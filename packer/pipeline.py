@@ -177,7 +177,7 @@ def _packer(
 
     def watch() -> None:
         if cloud.images.cost().free < LEAST_FREE:
-            raise DiskFull(f"the disk that {cloud.name} builds on is full")
+            raise _full(cloud)
 
     return packer.build(folder, variables, progress, watch)
 
@@ -226,7 +226,9 @@ def _disk_full_told(cloud: Cloud) -> Iterator[None]:
         output = problem.output if isinstance(problem, CommandFailed) else (str(problem),)
         full = getattr(problem, "errno", None) == errno.ENOSPC
         if full or any("No space left" in line for line in output) or cloud.images.cost().free < LEAST_FREE:
-            raise DiskFull(
-                f"the disk that {cloud.name} builds on is full", hint="./inv images.prune, or set local.store"
-            ) from problem
+            raise _full(cloud) from problem
         raise
+
+
+def _full(cloud: Cloud) -> DiskFull:
+    return DiskFull(f"the disk that {cloud.name} builds on is full", hint="make room with ./inv images.prune")

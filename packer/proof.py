@@ -50,6 +50,7 @@ def prove(machine: Machine, files: Mapping[str, bytes], fingerprint: str, progre
         TimedOut: it did not answer ssh within its patience, before or after the reboot.
         ProofFailed: a check failed; the message names it.
     """
+    progress.line(f"waiting for {machine.id} to answer ssh")
     ssh.answers(machine)
     # cloud-init may end with 2, for a warning.
     ssh.run(machine, "cloud-init status --wait > /dev/null || [ $? -eq 2 ]", timeout=machine.patience)
@@ -57,6 +58,7 @@ def prove(machine: Machine, files: Mapping[str, bytes], fingerprint: str, progre
     record = _record(machine)
     if record.get("fingerprint") != fingerprint:
         raise ProofFailed(f"the image says that it is {record.get('fingerprint')}, not {fingerprint}")
+    progress.line(f"rebooting {machine.id}")
     _reboot(machine)
     checks += _check(machine, files, "reboot", progress)
     return Proof(tuple(checks), record)
@@ -96,7 +98,8 @@ def _record(machine: Machine) -> dict[str, Any]:
 
 def _reboot(machine: Machine) -> None:
     before = _boot_id(machine)
-    ssh.run(machine, "sudo reboot", check=False)
+    # A moment later, so that this connection ends well instead of waiting for a word that never comes.
+    ssh.run(machine, "sudo sh -c '(sleep 1; reboot) > /dev/null 2>&1 &'")
 
     def another() -> str | None:
         try:

@@ -106,8 +106,10 @@ def validate(c: Context, cloud: list[str], name: str = "", yes: bool = False) ->
     with _long_work("images.validate", clouds) as console, tempfile.TemporaryDirectory() as folder:
         for number, each in enumerate(clouds, 1):
             with console.step(f"validate {definition.name} on {each.name}", number, len(clouds)):
-                files = render(definition, each.name, each.images.source())
-                packer.validate(files, Path(folder, each.name), each.images.sample(), console)
+                place, sample = Path(folder, each.name, "files"), Path(folder, each.name, "sample")
+                sample.mkdir(parents=True)
+                packer.place(render(definition, each.name, each.images.source()), place)
+                packer.validate(place, each.images.sample(sample), console)
 
 
 @task(name="list", iterable=["cloud"], help=_CLOUD | _NAME | _JSON)
@@ -216,7 +218,7 @@ def _image_row(image: Image, current: bool) -> _console.Row:
         "current": current,
         "created": image.created,
         "size": image.size,
-        "fingerprint": image.tags["km-fingerprint"],
+        "fingerprint": image.tags.get("km-fingerprint", ""),
         "id": image.id,
     }
 

@@ -61,14 +61,20 @@ class LocalImages:
     def prepare(self, build: Build, base: Base, progress: Progress) -> Mapping[str, str]:
         """Make the base, a key and a seed for packer's VM; the variables of its qemu source."""
         disk = bases.fetch(base, self._store, progress) / "disk.qcow2"
-        key = build.folder / "key"
+        chosen = accelerator.choose(self._settings.accelerator, self._store)
+        progress.line(f"accelerator: {chosen}")
+        return self._variables(build, disk, chosen)
+
+    def sample(self, folder: Path) -> Mapping[str, str]:
+        """Variables with which packer can judge the files. Nothing is fetched or booted."""
+        return self._variables(Build("sample", folder), folder / "disk.qcow2", "tcg")
+
+    def _variables(self, build: Build, disk: Path, chosen: str) -> Mapping[str, str]:
+        key, seed = build.folder / "key", build.folder / "seed"
         public = ssh.make_key(key, build.name)
-        seed = build.folder / "seed"
         seed.mkdir()
         (seed / "user-data").write_text(userdata.write(userdata.login(BUILDER, [public], sudo=True)))
         (seed / "meta-data").write_text(userdata.metadata(build.name, "build"))
-        chosen = accelerator.choose(self._settings.accelerator, self._store)
-        progress.line(f"accelerator: {chosen}")
         accel, cpu = qemu.ACCELERATORS[chosen]
         return {
             "base": str(disk),
