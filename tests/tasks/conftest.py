@@ -63,6 +63,10 @@ class Computer:
         for program in programs:
             (self.bin / program).unlink(missing_ok=True)
 
+    def but(self, variables: dict[str, str]) -> Computer:
+        """The same, with more variables."""
+        return replace(self, variables={**self.variables, **variables})
+
     @property
     def environment(self) -> dict[str, str]:
         """All that a command gets to see of ours: where packages come from."""
@@ -146,7 +150,7 @@ def checkout(space: Path) -> Callable[[], Path]:
 @pytest.fixture(scope="session")
 def shipped(checkout: Callable[[], Path], programs: dict[str, str], space: Path) -> Path:
     """A checkout whose .venv ./inv has made: for tests that change nothing in it."""
-    computer = replace(_computer(checkout(), programs, space), variables={"HOME": CALLER["HOME"]})
+    computer = _computer(checkout(), programs, space).but({"HOME": CALLER["HOME"]})
     ran = computer.inv("--version")
     assert ran.code == 0, ran.err
     assert "setting up .venv" in ran.err

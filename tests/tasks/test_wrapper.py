@@ -75,7 +75,7 @@ def test_pips_settings_for_elsewhere_do_no_harm(bare: Computer, tmp_path: Path) 
         "PIP_REQUIRE_VIRTUALENV": "1",
         "PIP_CONSTRAINT": str(tmp_path / "constraints"),
     }
-    ran = bare.inv("--version", **harm)
+    ran = bare.but(harm).inv("--version")
     assert ran.out.startswith("kontain-vms"), ran.err
     assert not (tmp_path / "target").exists()
     assert list(bare.tree.glob(".venv/lib/*/site-packages/invoke/__pycache__"))
@@ -132,11 +132,10 @@ def test_a_user_who_says_no_gets_it_too(split: Computer) -> None:
 def test_it_is_installed_for(split: Computer, how: str) -> None:
     if how == "root" and os.geteuid() != 0:
         pytest.skip("we are not root")
-    ran = split.inv(
+    ran = split.but({"CI": "true"} if how == "CI" else {}).inv(
         *(["doctor", "--yes"] if how == "--yes" else ["--list"]),
         user=how != "root",
         typed="y\n" if how.startswith("a yes") else None,
-        **({"CI": "true"} if how == "CI" else {}),
     )
     assert "installing python3.11-venv" in ran.err
     update, install = apt_log(split).splitlines()
