@@ -15,6 +15,7 @@ from typing import Any, TextIO
 import platformdirs
 
 from cloud import wait
+from cloud.errors import InputError
 
 Row = Mapping[str, Any]
 """A line of a result: what JSON shows, and what a table is made of."""
@@ -48,7 +49,7 @@ def table(columns: Mapping[str, Callable[[Any], str]], rows: Sequence[Row], *, n
     console = Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
     with console.capture() as captured:
         console.print(drawn)
-    return "\n".join(line.rstrip() for line in captured.get().strip("\n").splitlines())
+    return "\n".join(line.rstrip() for line in captured.get().splitlines()).strip("\n")
 
 
 def say(text: str) -> None:
@@ -66,7 +67,8 @@ class Console:
     def __init__(self, task: str, stream: TextIO = sys.stderr) -> None:
         self._stream = stream
         self.log = _log_file(task)
-        self._file = os.fdopen(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8")
+        log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        self._file = open(log, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115  # see close
         self._guard = threading.Lock()
         self._head = ""
         self._began = 0.0
@@ -155,5 +157,8 @@ def _printable(text: str) -> str:
 
 def _log_file(task: str) -> Path:
     folder = platformdirs.user_log_path("kontain")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{task}-{os.getpid()}.log"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as problem:
+        raise InputError(f"can't keep a log in {folder}: {problem.strerror}", hint="set XDG_STATE_HOME") from problem
+    return folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{task}-{os.getpid()}.log"

@@ -85,7 +85,7 @@ def _layers(environment: Mapping[str, str], own: Path) -> Iterator[Value]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:  # no UTF-8, no TOML, or brackets without end
         raise InputError(f"{path.name}: {problem}", hint=f"mend {path}") from problem
 
 
@@ -97,12 +97,13 @@ def _checked(section: str, key: str, value: Any, origin: str, *, strict: bool) -
     fields = {field.name: field.type for field in msgspec.structs.fields(kind)} if kind else {}
     if key not in fields:
         raise _unknown(name, origin)
-    if not strict and fields[key] not in (str,):
+    if not strict and fields[key] is not str:
         value = _as_typed(value, fields[key])
     try:
         return Value(name, msgspec.convert(value, fields[key], strict=strict), origin)
     except msgspec.ValidationError as problem:
-        raise InputError(f"{origin}: {name} can't be {value!r}: {problem}", hint="./inv settings lists them all") from problem
+        told = f"{origin}: {name} can't be {value!r}: {problem}"
+        raise InputError(told, hint="./inv settings lists them all") from problem
 
 
 def _as_typed(text: str, kind: Any) -> Any:
