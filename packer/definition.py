@@ -111,7 +111,8 @@ def load(path: Path, name: str = "") -> Definition:
         raise InputError(f"{'--name' if name else path.name}: {problem}", hint=problem.hint) from problem
     for tool in definition.tool:
         if unknown := sorted(set(tool.clouds) - set(definition.base)):
-            raise InputError(f"{path.name}: tool {tool.name} is for {unknown[0]!r}, which has no base", hint=f"mend {path}")
+            what = f"tool {tool.name} is for {unknown[0]!r}, which has no base"
+            raise InputError(f"{path.name}: {what}", hint=f"mend {path}")
     for step in (*definition.steps, "clean"):
         for script in (f"{step}.sh", f"{step}.check.sh"):
             if not (folder / script).is_file():

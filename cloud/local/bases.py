@@ -1,5 +1,6 @@
 """What an image is built from on this machine: a disk made of the host's own apt sources, or a
-vendor's cloud image. Each is made once and kept under the name of what it was made from."""
+vendor's cloud image. Each is made once and kept under the name of what it was made from.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +66,7 @@ def resolve(spec: Mapping[str, Any], url: str, sha256: str) -> Base:
             hint="set local.base_url and local.base_sha256 to a vendor's cloud image",
         )
     suite, packages = release["VERSION_CODENAME"], ",".join(sorted({*kernel, *spec.get("packages", [])}))
-    recipe = hashlib.sha256("\0".join((suite, packages)).encode())
+    recipe = hashlib.sha256(f"{suite}\0{packages}".encode())
     for script in sorted(SCRIPTS.iterdir()):
         recipe.update(script.read_bytes())
     name = f"{family}-{suite}-{recipe.hexdigest()[:12]}"
@@ -100,7 +101,7 @@ def fetch(base: Base, store: Store, progress: Progress) -> Path:
 def _bootstrap(base: Base, folder: Path, progress: Progress) -> None:
     (folder / "sources").write_text("".join(f"{line}\n" for line in _apt_sources(base.source["suite"])))
     (folder / "aptconf").write_text("".join(f"{line}\n" for line in _apt_settings()))
-    command = [
+    command: list[str | Path] = [
         SCRIPTS / "bootstrap.sh",
         base.source["suite"],
         folder / "sources",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,7 +45,7 @@ def test_the_current_build_is_the_newest_that_is_promoted_in_whatever_order_they
 def test_builds_are_told_newest_first_the_same_way_each_time(data: st.DataObject, images: list[Image]) -> None:
     ordered = newest_first(data.draw(st.permutations(images)))
     assert sorted(each.build for each in ordered) == [each.build for each in images]
-    for newer, older in zip(ordered, ordered[1:], strict=False):
+    for newer, older in pairwise(ordered):
         assert (newer.created, newer.build) > (older.created, older.build)
 
 

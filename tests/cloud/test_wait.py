@@ -64,9 +64,10 @@ class TestUntil:
     @given(timeout=st.integers(0, 10**8), every=st.integers(10**3, 10**8))
     def test_gives_up_at_its_deadline_and_not_before(self, timeout: int, every: int) -> None:
         clock = Years()
-        with pytest.MonkeyPatch.context() as patched, pytest.raises(TimedOut) as late:
+        with pytest.MonkeyPatch.context() as patched:
             patched.setattr(wait, "clock", clock)
-            wait.until(never, what="the runner", timeout=timeout, every=every, hint="look at GitHub")
+            with pytest.raises(TimedOut) as late:
+                wait.until(never, what="the runner", timeout=timeout, every=every, hint="look at GitHub")
         assert timeout <= clock.passed < timeout + every
         assert late.value.message.startswith("the runner: not within ") and late.value.hint == "look at GitHub"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -106,12 +105,11 @@ class TestTheProgram:
         with pytest.raises(MissingTool, match="/no/such/packer"):
             Packer.found(settings)
 
-    def test_sees_nothing_of_ours_but_what_it_needs(self, fake: Any, tmp_path: Path) -> None:
-        os.environ["GH_TOKEN"] = "sesame"
-        try:
-            Packer.found(fake(f"env > {tmp_path}/env; echo Packer v1.6.6"))
-        finally:
-            del os.environ["GH_TOKEN"]
+    def test_sees_nothing_of_ours_but_what_it_needs(
+        self, fake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("GH_TOKEN", "sesame")
+        Packer.found(fake(f"env > {tmp_path}/env; echo Packer v1.6.6"))
         assert "sesame" not in (tmp_path / "env").read_text()
         assert "CHECKPOINT_DISABLE=1" in (tmp_path / "env").read_text()
 
@@ -120,7 +118,7 @@ class TestWhyItFailed:
     @pytest.mark.parametrize(
         ("lines", "reason"),
         [
-            (["==> qemu.image: failed user-sudo: no sudo", "Build 'qemu.image' errored: exit status 1"], "failed user-sudo"),
+            (["==> qemu.image: failed user-sudo: no sudo", "Build 'qemu.image' errored: 1"], "failed user-sudo"),
             (
                 [
                     "    qemu.image: ok git: 2.39",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import random
 import stat
 import subprocess
@@ -12,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -70,9 +70,11 @@ class _Answer(BaseHTTPRequestHandler):
         fault = self.server.faults.pop(0) if self.server.faults else ""
         image = self.server.image
         if fault == "reset":
-            return self.connection.close()
+            self.connection.close()
+            return
         if fault.isdigit():
-            return self.send_error(int(fault))
+            self.send_error(int(fault))
+            return
         self.send_response(200)
         self.send_header("Content-Length", str(len(image)))
         self.end_headers()
@@ -145,7 +147,7 @@ def content_of(disk: Path) -> bytes:
 
 @pytest.fixture
 def debian(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bases.platform, "freedesktop_os_release", lambda: DEBIAN)
+    monkeypatch.setattr(platform, "freedesktop_os_release", lambda: DEBIAN)
 
 
 @pytest.mark.usefixtures("debian")
@@ -161,7 +163,7 @@ class TestABootstrap:
         for spec in ({**SPEC, "packages": ["sudo", "udev"]}, {**SPEC, "kernel": {"debian": ["linux-b"]}}):
             seen.add(bases.resolve(spec, "", "").id)
         for release in ({**DEBIAN, "VERSION_CODENAME": "trixie"}, {**DEBIAN, "ID": "ubuntu"}):
-            monkeypatch.setattr(bases.platform, "freedesktop_os_release", lambda release=release: release)
+            monkeypatch.setattr(platform, "freedesktop_os_release", lambda release=release: release)
             seen.add(bases.resolve(SPEC, "", "").id)
         assert len(seen) == 5
 
@@ -177,7 +179,7 @@ class TestABootstrap:
                 (bases.SCRIPTS / each.name).write_bytes(each.read_bytes() + changed)
             seen.add(bases.resolve(SPEC, "", "").id)
             monkeypatch.undo()
-            monkeypatch.setattr(bases.platform, "freedesktop_os_release", lambda: DEBIAN)
+            monkeypatch.setattr(platform, "freedesktop_os_release", lambda: DEBIAN)
         assert len(seen) == 1 + len(list(bases.SCRIPTS.iterdir()))
 
     @pytest.mark.parametrize("release", [{"ID": "fedora", "PRETTY_NAME": "Fedora Linux 43"}, {}])
@@ -189,8 +191,8 @@ class TestABootstrap:
                 raise OSError("no os-release")
             return release
 
-        monkeypatch.setattr(bases.platform, "freedesktop_os_release", told)
-        with pytest.raises(InputError, match="no bootstrap on (Fedora Linux 43|this system)") as refused:
+        monkeypatch.setattr(platform, "freedesktop_os_release", told)
+        with pytest.raises(InputError, match=r"no bootstrap on (Fedora Linux 43|this system)") as refused:
             bases.resolve(SPEC, "", "")
         assert "local.base_url" in refused.value.hint
 
@@ -207,7 +209,7 @@ class TestACloudImage:
         assert bases.resolve(spec, "/mine", "b" * 64).source == {"url": "/mine", "sha256": "b" * 64, "from": "/mine"}
 
     def test_without_a_checksum_is_refused(self) -> None:
-        with pytest.raises(InputError, match="no checksum for http://127.0.0.1/x") as refused:
+        with pytest.raises(InputError, match=r"no checksum for http://127\.0\.0\.1/x") as refused:
             bases.resolve({}, "http://ann:sesame@127.0.0.1/x?sig=sesame", "")
         assert "local.base_sha256" in refused.value.hint and "sesame" not in refused.value.message
 
@@ -220,11 +222,16 @@ class TestACloudImage:
     @example("http://127.0.0.1:99999/")
     @example("http://" + "a" * 70 + ".invalid")
     def test_at_an_impossible_address_is_one_line_whatever_it_is(self, url: str) -> None:
-        with pytest.MonkeyPatch.context() as patched, pytest.raises(KitError) as refused:
-            patched.setattr(wait, "clock", Hurried())
+
+        def read() -> None:
             base = bases.resolve({}, url, "0" * 64)
             for _ in bases._chunks(base.source["from"], Silent()):
                 raise InputError("it was readable")
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(wait, "clock", Hurried())
+            with pytest.raises(KitError) as refused:
+                read()
         assert len(refused.value.message.splitlines()) == 1
 
 
@@ -370,10 +377,10 @@ bases.fetch(bases.resolve({}, sys.argv[1], sys.argv[2]), Store.at(sys.argv[3]), 
         vendor.faults = ["slow"]
         vendor.image = bytes(20 << 20)
         threading.Timer(0.3, wait.interrupt).start()
-        began = datetime.now()
+        began = time.monotonic()
         with pytest.raises(Interrupted):
             bases.fetch(base_of(vendor.url(), vendor.image), store, Silent())
-        assert (datetime.now() - began).total_seconds() < 3 and nothing_is_left(store)
+        assert time.monotonic() - began < 3 and nothing_is_left(store)
 
     @pytest.mark.parametrize("faults", [[], ["404"], ["500"] * 9, ["reset"] * 9, ["cut"], ["reset", "500"]])
     @pytest.mark.usefixtures("clock")
