@@ -93,23 +93,32 @@ class Computer:
         prefix = NOBODY if user and os.geteuid() == 0 else ()
         ours, theirs = pty.openpty()
         os.write(ours, (typed or "").encode())
+        ended = subprocess.run(
+            [*prefix, *words],
+            cwd=cwd or self.tree,
+            env={**self.environment, **variables},
+            stdin=subprocess.DEVNULL if typed is None else theirs,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if typed is None else theirs,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        os.close(theirs)
+        shown = _all_of(ours)
+        return Ran(ended.returncode, ended.stdout, shown if typed is not None else ended.stderr)
+
+
+def _all_of(terminal: int) -> str:
+    """What was shown on a terminal that nobody uses any more."""
+    shown = b""
+    with os.fdopen(terminal, "rb", buffering=0) as screen:
         try:
-            ended = subprocess.run(
-                [*prefix, *words],
-                cwd=cwd or self.tree,
-                env={**self.environment, **variables},
-                stdin=subprocess.DEVNULL if typed is None else theirs,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE if typed is None else theirs,
-                text=True,
-                timeout=120,
-                check=False,
-            )
-            err = ended.stderr if typed is None else os.read(ours, 1 << 16).decode()
-        finally:
-            os.close(ours)
-            os.close(theirs)
-        return Ran(ended.returncode, ended.stdout, err)
+            while part := screen.read(1 << 16):
+                shown += part
+        except OSError:
+            pass  # so Linux tells the end
+    return shown.decode()
 
 
 @pytest.fixture(scope="session")
