@@ -1,0 +1,67 @@
+"""The benchmarks run and print both sides. What they measure is not judged here."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.toolkit import ROOT
+
+LOG = """\
+23:58:00 === [1/4] build L0BaseImage-20261122T235800Z-8973c8
+23:58:40 I: success in 39.5000 seconds
+23:58:40 making the disk
+23:59:00 accelerator: tcg
+23:59:01 Starting VM, booting disk image
+23:59:41 Connected to SSH!
+23:59:55 ok git: 2.39.5
+00:00:11 Gracefully halting virtual machine...
+00:00:17 Running post-processor:  (type manifest)
+00:00:21 === [1/4] build L0BaseImage-20261122T235800Z-8973c8: done in 2 min 21 s
+00:00:21 === [2/4] prove L0BaseImage-20261122T235800Z-8973c8
+00:00:22 waiting for proof-8973c8 to answer ssh
+00:01:00 ok git: 2.39.5
+00:01:12 rebooting proof-8973c8
+00:02:00 ok git: 2.39.5
+00:02:02 ok record: L0BaseImage-20261122T235800Z-8973c8
+00:02:03 === [2/4] prove L0BaseImage-20261122T235800Z-8973c8: done in 1 min 42 s
+"""
+
+
+def benchmark(*words: str | Path) -> str:
+    script, *rest = words
+    argv = [sys.executable, ROOT / "benchmarks" / script, *rest]
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+@pytest.mark.parametrize(("script", "target"), [("list.py", "1.25"), ("nothing_to_do.py", "1.2")])
+def test_it_prints_both_sides_and_their_ratio_with_the_target(script: str, target: str) -> None:
+    out = benchmark(script, "--times", "1")
+    assert len(re.findall(r": \d+\.\d{3} s$", out, re.MULTILINE)) >= 2
+    assert re.search(rf"^ratio: \d+\.\d\d, to reach: {re.escape(target)}$", out, re.MULTILINE)
+
+
+def test_listing_loads_no_sdk() -> None:
+    assert "SDK modules loaded: none" in benchmark("list.py", "--times", "1")
+
+
+def test_a_builds_log_tells_the_guests_own_time_across_midnight(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text(LOG)
+    out = benchmark("build.py", "--log", tmp_path / "log")
+    phases = dict(re.findall(r"^  (.+): (\d+) s$", out, re.MULTILINE))
+    assert phases == {
+        "mmdebstrap": "40",
+        "boot": "40",
+        "provision": "30",
+        "shut down": "6",
+        "boot for the proof, and checks": "50",
+        "reboot, and checks": "50",
+    }
+    assert "the whole build: 243.000 s" in out and "the guest's own time: 215.500 s" in out
+    assert "ratio: 1.13, to reach: 1.3" in out
