@@ -1,0 +1,151 @@
+"""Every command that a page shows is run here as it stands, or in a test that is named here.
+
+The ones that run here see a store with two builds, of which the newer one is of today's inputs: nothing has to be
+built. The image is the micro image, for the pages' commands do not say which; packer is real.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cloud import errors
+from packer import errors as build_errors
+from tests.planted import MICRO, plant
+from tests.toolkit import ROOT, Ran, Toolkit
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+OLDER = "1f2e3d"
+"""How the older build's name ends: the pages promote it."""
+
+ELSEWHERE = {
+    # What builds takes minutes: the tests of the pipeline do it with the micro image.
+    "./inv images.l0base --cloud local": (
+        "tests/packer/test_pipeline.py",
+        'L0BASE = ("images.l0base", "--cloud", "local")',
+    ),
+    "CI=true ./inv images.l0base --cloud local --json": (
+        "tests/packer/conftest.py",
+        '("images.l0base", "--cloud", "local", "--json")',
+    ),
+    # A test that ran the tests would not end: CI runs them, and a small suite shows what they do.
+    "./inv test": ("tests/tasks/test_test.py", 'inv("test")'),
+    "./inv test --all": (".ci/run", "./inv test --all"),
+    "./inv test --only lint": ("tests/tasks/test_test.py", 'inv("test", "--only", "lint")'),
+    './inv test --only "doctor and not slow"': (
+        "tests/tasks/test_test.py",
+        'inv("test", "--all", "--only", "good or long")',
+    ),
+    ".venv/bin/python -m pytest tests/packer/test_render.py": ("tests/packer/test_render.py", "def test_"),
+    # These two write what they would compare.
+    'UPDATE_GOLDEN=1 ./inv test --only "reference or looked_at"': ("tests/test_reference.py", "UPDATE_GOLDEN"),
+    ".venv/bin/python benchmarks/list.py": ("tests/test_benchmarks.py", '"list.py"'),
+    ".venv/bin/python benchmarks/nothing_to_do.py": ("tests/test_benchmarks.py", '"nothing_to_do.py"'),
+    ".venv/bin/python benchmarks/build.py": ("tests/test_benchmarks.py", '"build.py"'),
+}
+"""Commands that are run by other tests: where, and the words by which one finds it there."""
+
+OUTSIDE = {
+    "uv pip compile": "asks a registry for versions, which are others tomorrow",
+}
+"""How commands begin that no test can run, and why."""
+
+
+def commands() -> list[str]:
+    """Every line of every `sh` block, once."""
+    block = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    blocks = [found for page in PAGES for found in block.findall(page.read_text())]
+    return list(dict.fromkeys(line for found in blocks for line in found.splitlines() if line.strip()))
+
+
+def outside(command: str) -> bool:
+    return command.startswith(tuple(OUTSIDE))
+
+
+HERE = [command for command in commands() if command not in ELSEWHERE and not outside(command)]
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with an older build and the current one."""
+    toolkit = Toolkit(tmp_path_factory.mktemp("planted"), MICRO)
+    plant(toolkit, OLDER, days_ago=1, fingerprint="0" * 64)
+    plant(toolkit, "aaaaaa")
+    return toolkit.store
+
+
+def run(command: str, home: Path) -> Ran:
+    """Run the command in an empty folder of the home; what it names in /tmp is there too.
+
+    Raises:
+        AssertionError: it has a form that nobody has thought of here.
+    """
+    words = shlex.split(command)
+    variables = {}
+    while "=" in words[0]:
+        name, _, text = words.pop(0).partition("=")
+        variables[name] = text
+    assert words[0] == "./inv", f"neither ./inv nor in a table of this test: {command}"
+    assert not set("|<>;&$`") & set(command), f"this test is no shell: {command}"
+    folder = home / "folder"
+    folder.mkdir()
+    here = [re.sub(r"^/tmp(?=/)", str(folder), word) for word in words[1:]]
+    return Toolkit(home, {**MICRO, **variables}).run(*here, prefix=("env", f"--chdir={folder}"))
+
+
+@pytest.mark.parametrize("command", HERE)
+def test_a_command_of_the_pages_does_what_it_is_shown_for(command: str, planted: Path, tmp_path: Path) -> None:
+    shutil.copytree(planted, tmp_path / "store")
+    ran = run(command, tmp_path)
+    assert ran.code == 0, ran.err
+    assert "error" not in ran.err
+
+
+def test_a_command_that_is_not_there_would_be_found(planted: Path, tmp_path: Path) -> None:
+    shutil.copytree(planted, tmp_path / "store")
+    assert run("./inv runners.dance --cloud local", tmp_path).code == 2
+    with pytest.raises(AssertionError, match="nor in a table"):
+        run("make image", tmp_path)
+
+
+@pytest.mark.parametrize("command", ELSEWHERE)
+def test_a_command_that_is_run_elsewhere_is_run_there(command: str) -> None:
+    file, words = ELSEWHERE[command]
+    assert command in commands(), "no page shows it any more"
+    assert words in (ROOT / file).read_text()
+
+
+def test_the_pages_have_a_command_for_every_reason_not_to_run_one() -> None:
+    assert all(any(command.startswith(start) for command in commands()) for start in OUTSIDE)
+
+
+def test_what_is_planned_is_said_not_to_be_there() -> None:
+    text = (ROOT / "README.md").read_text()
+    for planned in ("--cloud aws", "--cloud azure", "`boxes`", "`runners`", "`release`"):
+        assert re.search(rf"^- .*{re.escape(planned)}.*: not yet\.$", text, re.MULTILINE), planned
+
+
+def test_the_table_of_exit_codes_is_that_of_the_errors() -> None:
+    every = [kind for module in (errors, build_errors) for kind in vars(module).values() if isinstance(kind, type)]
+    codes = {kind.exit_code for kind in every if issubclass(kind, errors.KitError)}
+    told = re.findall(r"^\| (\d+) \| \w", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert set(map(int, told)) == codes | {0}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_what_is_there(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text())
+    assert all((page.parent / link).exists() for link in links), links
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_has_lines_that_one_can_read(page: Path) -> None:
+    block = False
+    for line in page.read_text().splitlines():
+        block ^= line.startswith("```")
+        assert len(line) <= 120 or block or line.startswith("|"), line
