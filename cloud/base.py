@@ -144,7 +144,7 @@ class Images(Protocol):
     def finish(self, build: Build) -> None:
         """Close a build, whatever became of it; nothing but its image stays."""
 
-    def list(self, name: str) -> list[Image]:
+    def list(self, name: str) -> Sequence[Image]:
         """The builds of an image that are ours, newest first."""
 
     def tag(self, image: Image, tags: Mapping[str, str | None]) -> Image:
@@ -159,7 +159,7 @@ class Images(Protocol):
     def in_use(self, image: Image) -> str:
         """What uses the build, in words; empty when nothing does."""
 
-    def leftovers(self) -> list[Leftover]:
+    def leftovers(self) -> Sequence[Leftover]:
         """What killed builds left. Nothing of a build that is under way."""
 
     def remove(self, leftover: Leftover) -> None:
@@ -183,5 +183,11 @@ class Cloud(Protocol):
     """A place where images are kept and machines run."""
 
     name: str
-    images: Images
-    machines: Machines
+
+    @property
+    def images(self) -> Images:
+        """Its images."""
+
+    @property
+    def machines(self) -> Machines:
+        """Its machines."""

@@ -94,5 +94,5 @@ class Interrupted(KitError):
 
 
 def one_line(text: str) -> str:
-    """The text with every run of white space and line ends as one blank."""
-    return " ".join(text.split())
+    """The text on one line: white space as one blank, and nothing that moves a terminal's cursor."""
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))

@@ -53,14 +53,15 @@ def run(
     on_line: Callable[[str], None] = lambda line: None,
     watch: Callable[[], None] = lambda: None,
     timeout: float = 60,
+    grace: float = GRACE,
     check: bool = True,
     hint: str = "",
 ) -> Completed:
     """Run a program to its end.
 
     `env` replaces the environment. `on_line` gets each line as it comes. `watch` is called
-    a few times a second and may raise, which ends the program. Secrets belong in `env` or
-    `stdin`: arguments can be read by every user of the machine.
+    a few times a second and may raise, which ends the program; it has `grace` seconds for that.
+    Secrets belong in `env` or `stdin`: arguments can be read by every user of the machine.
 
     Raises:
         MissingTool: there is no such program.
@@ -88,7 +89,7 @@ def run(
                 raise TimedOut(f"{program}: not done within {timeout:.0f} s", hint=hint)
             watch()
     finally:
-        _end(process)
+        _end(process, grace)
     if check and process.returncode != 0:
         raise CommandFailed(program, process.returncode, tuple(lines), hint=hint)
     return Completed(process.returncode, tuple(lines))
@@ -149,11 +150,11 @@ def _next(heard: queue.SimpleQueue[str | None], process: subprocess.Popen[bytes]
     return line
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], grace: float) -> None:
     """Leave nothing of the program running: ask, wait, then insist."""
     if process.poll() is None:
         _signal_group(process, signal.SIGINT)
-        _ends_by_itself(process, GRACE)
+        _ends_by_itself(process, grace)
     # Whom it did not wait for: what a shell runs in the background never sees a SIGINT.
     _signal_group(process, signal.SIGKILL)
     process.wait()

@@ -64,7 +64,7 @@ class Packer:
 
     @property
     def version_text(self) -> str:
-        """`1.6.6`"""
+        """Its version, as `1.6.6`."""
         return ".".join(map(str, self.version))
 
     def place(self, files: Mapping[str, bytes], folder: Path) -> None:
@@ -127,18 +127,20 @@ class Packer:
         return self._artifacts(manifest)
 
     def _artifacts(self, manifest: Path) -> list[Path]:
+        """The files of the last run that the manifest tells of: it may tell of earlier ones too."""
         try:
             told = json.loads(manifest.read_text())
-        except (OSError, ValueError) as problem:
-            raise BuildFailed("packer ended well but made nothing", hint="the log has its words") from problem
-        run = told["last_run_uuid"]
-        files = [
-            Path(file["name"])
-            for build in told["builds"]
-            if build["packer_run_uuid"] == run
-            for file in build["files"] or ()
-        ]
-        return [manifest.parent / file for file in files]
+            files = [
+                manifest.parent / file["name"]
+                for build in told["builds"]
+                if build["packer_run_uuid"] == told["last_run_uuid"]
+                for file in build["files"] or ()
+            ]
+        except (OSError, ValueError, TypeError, KeyError):
+            files = []
+        if not files:
+            raise BuildFailed("packer ended well but made nothing", hint="the log has its words")
+        return files
 
     def _init(self, folder: Path, progress: Progress) -> None:
         if self.version >= _PLUGINS_SINCE:
@@ -184,13 +186,17 @@ class _Silence:
 
     def look(self) -> None:
         if wait.clock.monotonic() - self._last > self._limit:
-            raise Stalled(f"packer's VM said nothing for {self._limit:.0f} s", hint="packer.silence sets how long it may")
+            raise Stalled(
+                f"packer's VM said nothing for {self._limit:.0f} s", hint="packer.silence sets how long it may"
+            )
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
     """Only what packer needs of ours. Variables go this way: arguments can be read by everybody."""
     wanted = ("PATH", "HOME", "LANG", "PACKER_LOG", "PACKER_LOG_PATH", "PACKER_PLUGIN_PATH", "PACKER_CONFIG_DIR")
     kept = {key: os.environ[key] for key in wanted if key in os.environ}
+    for text in variables.values():
+        render.readable(text)
     return {**kept, "CHECKPOINT_DISABLE": "1", **{f"PKR_VAR_{key}": text for key, text in variables.items()}}
 
 

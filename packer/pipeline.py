@@ -22,7 +22,7 @@ from packer.definition import Definition
 from packer.driver import Packer
 from packer.errors import BuildFailed, Stalled
 from packer.fingerprint import fingerprint
-from packer.render import render
+from packer.render import readable, render
 
 T = TypeVar("T")
 
@@ -126,7 +126,7 @@ def apply(plan: Plan, cloud: Cloud, packer: Packer, keep: int, progress: Progres
                     image = _build(plan, build, cloud, packer, names.moment(created), progress)
                 assert image is not None  # a plan without `build` starts from one
                 if step == "prove":
-                    image, checks = _prove(plan, build, image, cloud, progress)
+                    image, checks = _prove(plan, image, cloud, progress)
                 if step == "promote":
                     image = cloud.images.tag(image, {names.PROMOTED: names.moment(wait.clock.now())})
                 if step == "prune":
@@ -162,6 +162,7 @@ def _build(plan: Plan, build: Build, cloud: Cloud, packer: Packer, created: str,
         names.CREATED: created,
         names.FINGERPRINT: plan.fingerprint,
     }
+    readable(str(build.folder))  # packer is given paths in it: better now than after the base is made
     written = record.write(build.folder / "record.json", plan, build.name, created, packer)
     with _disk_full_told(cloud):
         variables = {**cloud.images.prepare(build, plan.base, progress), "record": str(written)}
@@ -182,13 +183,11 @@ def _packer(
     return packer.build(folder, variables, progress, watch)
 
 
-def _prove(
-    plan: Plan, build: Build, image: Image, cloud: Cloud, progress: Progress
-) -> tuple[Image, tuple[proof.Check, ...]]:
+def _prove(plan: Plan, image: Image, cloud: Cloud, progress: Progress) -> tuple[Image, tuple[proof.Check, ...]]:
     """Boot the image, check it, note it. An image that is not proven does not stay."""
     try:
         with _disk_full_told(cloud):
-            found = _twice(lambda: _booted(plan, build, image, cloud, progress), progress)
+            found = _twice(lambda: _booted(plan, image, cloud, progress), progress)
         cloud.images.describe(image, {**found.record, "checks": [vars(check) for check in found.checks]})
         return cloud.images.tag(image, {names.PROVEN: names.moment(wait.clock.now())}), found.checks
     except BaseException:
@@ -196,8 +195,8 @@ def _prove(
         raise
 
 
-def _booted(plan: Plan, build: Build, image: Image, cloud: Cloud, progress: Progress) -> proof.Proof:
-    tags = {names.KIND: "proof", names.BUILD: build.name}
+def _booted(plan: Plan, image: Image, cloud: Cloud, progress: Progress) -> proof.Proof:
+    tags = {names.KIND: "proof", names.IMAGE: image.name}
     machine = cloud.machines.start(image, name=f"proof-{wait.clock.token()}", user=plan.definition.user, tags=tags)
     try:
         return proof.prove(machine, plan.files, plan.fingerprint, progress)

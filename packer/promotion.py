@@ -66,15 +66,12 @@ class Superfluous:
 
 
 def superfluous(cloud: Cloud, name: str, keep: int) -> Superfluous:
-    """All builds but the newest `keep` that were proven, the current one and those in use."""
+    """All builds but `keep`: the current one, the newest that were proven, and any in use."""
     builds = cloud.images.list(name)
     now = current(builds)
-    proven = [image for image in builds if image.state != "built"]
-    gone = [
-        image
-        for image in builds
-        if image not in proven[:keep] and image != now and not cloud.images.in_use(image)
-    ]
+    proven = [image for image in builds if image.state != "built" and image != now]
+    kept = [*([now] if now else []), *proven][:keep]
+    gone = [image for image in builds if image not in kept and not cloud.images.in_use(image)]
     return Superfluous(tuple(gone), tuple(cloud.images.leftovers()))
 
 
@@ -86,7 +83,8 @@ def prune(what: Superfluous, cloud: Cloud) -> tuple[str, ...]:
     """
     problems = []
     gone = []
-    for thing, words in zip((*what.images, *what.leftovers), what.words(), strict=True):
+    things: tuple[Image | Leftover, ...] = (*what.images, *what.leftovers)
+    for thing, words in zip(things, what.words(), strict=True):
         try:
             if isinstance(thing, Image):
                 cloud.images.delete(thing)

@@ -78,9 +78,7 @@ def _check(machine: Machine, files: Mapping[str, bytes], phase: str, progress: P
         check=False,
     )
     checks = [
-        Check(found[2], phase, found[1] == "ok", found[3])
-        for line in ended.lines
-        if (found := _RESULT.match(line))
+        Check(found[2], phase, found[1] == "ok", found[3]) for line in ended.lines if (found := _RESULT.match(line))
     ]
     if bad := [f"{check.name} ({check.detail})" for check in checks if not check.ok]:
         raise ProofFailed(f"{phase}: {'; '.join(bad)}", hint="the log has every check; the image was not promoted")

@@ -19,7 +19,7 @@ from cloud.errors import InputError
 from packer.definition import PROVISION, ROOT, Definition
 
 TEMPLATES = ROOT / "templates"
-GUEST = "/var/tmp/kontain"
+GUEST = "/var/tmp/kontain"  # noqa: S108  # in the VM, which nobody else is on
 """Where the provision folder is inside the VM, until the last step removes it."""
 
 HARNESS = ("check.sh", "report.sh", "step.sh")
@@ -39,8 +39,7 @@ def hcl(value: Any) -> str:
     """The value as an HCL literal that packer reads back as it was.
 
     Raises:
-        InputError: no literal does that. Packer expands `{{` a second time, with no way to escape
-            it, and reads text in Unicode's normal form C (zclconf/go-cty).
+        InputError: no literal does that.
     """
     if isinstance(value, Raw):
         return value
@@ -48,14 +47,24 @@ def hcl(value: Any) -> str:
         raise TypeError(f"{type(value).__name__} does not go into a template")
     if isinstance(value, int):
         return str(value)
-    if "{{" in value:
-        raise InputError(f"{value!r} can't be used: packer gives '{{{{' a meaning of its own")
-    if any(0xD800 <= ord(letter) <= 0xDFFF for letter in value):
-        raise InputError(f"{value!r} is no valid text")
-    if unicodedata.normalize("NFC", value) != value:
-        raise InputError(f"{value!r} is not in Unicode's normal form C, and packer would change it")
+    readable(value)
     quoted = value.replace("\\", "\\\\").replace('"', '\\"').replace("${", "$${").replace("%{", "%%{")
     return '"' + _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", quoted) + '"'
+
+
+def readable(text: str) -> None:
+    """See to it that packer reads the text as it is, in a template or in a variable.
+
+    Raises:
+        InputError: it would not. Packer expands `{{` a second time, with no way to escape it, and
+            reads text in Unicode's normal form C (zclconf/go-cty).
+    """
+    if "{{" in text:
+        raise InputError(f"{text!r} can't be used: packer gives '{{{{' a meaning of its own")
+    if any(0xD800 <= ord(letter) <= 0xDFFF for letter in text):
+        raise InputError(f"{text!r} is no valid text")
+    if unicodedata.normalize("NFC", text) != text:
+        raise InputError(f"{text!r} is not in Unicode's normal form C, and packer would change it")
 
 
 def render(definition: Definition, cloud: str, source: Mapping[str, str | int]) -> dict[str, bytes]:
@@ -84,7 +93,9 @@ def render(definition: Definition, cloud: str, source: Mapping[str, str | int]) 
         "KM_BUILDER": str(source["builder"]),
         "KM_STEPS": " ".join(definition.steps),
     }
-    rows = ((tool.name, tool.source, tool.installed_as, tool.version or "0", tool.check) for tool in definition.tools(cloud))
+    rows = (
+        (tool.name, tool.source, tool.installed_as, tool.version or "0", tool.check) for tool in definition.tools(cloud)
+    )
     files = {
         "image.pkr.hcl": text.encode(),
         "provision/image.env": "".join(f'{key}="{word}"\n' for key, word in environment.items()).encode(),

@@ -101,8 +101,7 @@ def _accelerator() -> Finding:
     store = Store.at(settings.store)
     if settings.accelerator != "auto":
         return Finding("accelerator", "ok", f"{settings.accelerator}, set by local.accelerator")
-    # Not `choose`, which remembers: before the first base there may be no kernel to try.
-    if (accelerator.known(store) or accelerator.boots_under_kvm(store)) in ("kvm", True):
+    if accelerator.choose(settings.accelerator, store) == "kvm":
         return Finding("accelerator", "ok", "kvm")
     if not Path("/dev/kvm").exists():
         cure = "builds take minutes more; a machine with KVM, or with nested virtualization, is faster"

@@ -43,8 +43,8 @@ class Task(InvokeTask[Any]):
             raise Exit(_told(Interrupted()), Interrupted.exit_code) from stop
         except ModuleNotFoundError as missing:
             raise Exit(f"error: {missing.name} is not installed\nhint: run ./inv, not inv", 2) from missing
-        except (Exit, SystemExit):
-            raise
+        except (Exit, BrokenPipeError):
+            raise  # who reads our output may have had enough: tasks/__main__.py ends well then
         except Exception as bug:
             if _debugging():
                 raise
@@ -64,9 +64,7 @@ def task(
     """Make a function a task; `help` has a line for each of its options."""
 
     def wrap(body: Callable[..., None]) -> Task:
-        return Task(
-            body, name, positional=positional, iterable=iterable, auto_shortflags=False, help=dict(help)
-        )
+        return Task(body, name, positional=positional, iterable=iterable, auto_shortflags=False, help=dict(help))
 
     return wrap
 

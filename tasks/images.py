@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from invoke.context import Context
 
@@ -62,7 +62,8 @@ def l0base(
     plans = [pipeline.plan(definition, each, force=force, promote=promote) for each in clouds]
     rows = [_plan_row(todo, each) for todo, each in zip(plans, clouds, strict=True)]
     if plan or c.config.run.dry or all(todo.up_to_date for todo in plans):
-        return _console.result(rows, as_json=json, text=_plan_text(rows))
+        _console.result(rows, as_json=json, text=_plan_text(rows))
+        return
     _console.say(_plan_text(rows))
     _tools.ensure("images", yes=yes)
     packer = Packer.found(settings.packer)
@@ -195,7 +196,8 @@ def _opened(names: list[str], name: str) -> tuple[Settings, Definition, list[Clo
 @contextmanager
 def _long_work(task: str, clouds: list[Cloud]) -> Iterator[_console.Console]:
     """A console for work that takes minutes. When it fails, the error also names the log and, having
-    looked, what is left behind."""
+    looked, what is left behind.
+    """
     from cloud.errors import KitError
 
     console = _console.Console(task)
@@ -204,7 +206,9 @@ def _long_work(task: str, clouds: list[Cloud]) -> Iterator[_console.Console]:
     except KitError as error:
         left = [f"{each.what} {each.id}" for cloud in clouds for each in cloud.images.leftovers()]
         error.add_note(f"log: {console.log}")
-        error.add_note(f"left behind: {'; '.join(left)}: ./inv images.prune removes it" if left else "left behind: nothing")
+        error.add_note(
+            f"left behind: {'; '.join(left)}: ./inv images.prune removes it" if left else "left behind: nothing"
+        )
         raise
     finally:
         console.close()
@@ -223,7 +227,7 @@ def _image_row(image: Image, current: bool) -> _console.Row:
     }
 
 
-_BUILD_COLUMNS = {
+_BUILD_COLUMNS: dict[str, Callable[[Any], str]] = {
     "build": str,
     "cloud": str,
     "state": str,

@@ -65,7 +65,7 @@ class Toolkit:
         changed = {f"KM_{key.upper()}": value for key, value in settings.items()}
         return Toolkit(self.home, {**self.settings, **changed})
 
-    def run(self, *words: str, prefix: tuple[str, ...] = ()) -> Ran:
+    def run(self, *words: str, prefix: tuple[str, ...] = (), timeout: float = DEADLINE) -> Ran:
         """Run a command to its end."""
         ended = subprocess.run(
             [*prefix, sys.executable, "-m", "tasks", *words],
@@ -73,7 +73,7 @@ class Toolkit:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=DEADLINE,
+            timeout=timeout,
             check=False,
         )
         return Ran(ended.returncode, ended.stdout, ended.stderr)

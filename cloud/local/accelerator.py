@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from cloud import process
-from cloud.errors import KitError, TimedOut
+from cloud.errors import CommandFailed, TimedOut
 from cloud.local import qemu
 from cloud.local.store import Store, write_json
 
@@ -21,11 +21,20 @@ DEADLINE = 20.0
 """Seconds for the kernel's first words. Under KVM proper they come within two."""
 
 
+HOST_KERNELS = Path("/boot")
+
+
 def choose(setting: str, store: Store) -> str:
-    """`kvm` or `tcg`: what the setting says or, for `auto`, what the probe found."""
+    """`kvm` or `tcg`: what the setting says or, for `auto`, what the probe found.
+
+    Without a kernel to try it is `tcg`, and the next one who asks looks again.
+    """
     if setting != "auto":
         return setting
-    return known(store) or _remember(store, "kvm" if boots_under_kvm(store) else "tcg")
+    kernel = a_kernel(store)
+    if kernel is None:
+        return "tcg"
+    return known(store) or _remember(store, "kvm" if boots_under_kvm(kernel) else "tcg")
 
 
 def known(store: Store) -> str:
@@ -37,29 +46,33 @@ def known(store: Store) -> str:
     return str(found["accelerator"]) if found.get("boot") == _boot() else ""
 
 
-def boots_under_kvm(store: Store) -> bool:
-    """Whether a kernel of a base, or of this machine, comes up under KVM."""
-    kernels = [*store.bases.glob("*/vmlinuz"), *Path("/boot").glob("vmlinuz-*")]
-    kernel = next((path for path in kernels if os.access(path, os.R_OK)), None)
-    if kernel is None or not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        return False
+def a_kernel(store: Store) -> Path | None:
+    """A kernel to try: a base's, or this machine's own."""
+    kernels = [*store.bases.glob("*/vmlinuz"), *HOST_KERNELS.glob("vmlinuz-*")]
+    return next((path for path in kernels if os.access(path, os.R_OK)), None)
+
+
+def boots_under_kvm(kernel: Path) -> bool:
+    """Whether the kernel comes up under KVM."""
+    return os.access("/dev/kvm", os.R_OK | os.W_OK) and boots(kernel, "kvm")
+
+
+def boots(kernel: Path, accelerator: str, deadline: float = DEADLINE) -> bool:
+    """Whether the kernel says who it is and comes to its end: without a disk that is a panic."""
     with tempfile.TemporaryDirectory() as folder:
         console = Path(folder, "console.log")
         try:
-            # It finds no root file system, panics, and with -no-reboot that ends QEMU.
             process.run(
                 [
                     qemu.BINARY,
-                    *qemu.accelerator_options("kvm"),
+                    *qemu.accelerator_options(accelerator),
                     *("-m", "256", "-display", "none", "-nodefaults", "-no-reboot"),
                     *("-serial", f"file:{console}"),
                     *("-kernel", kernel, "-append", "console=ttyS0 panic=-1"),
                 ],
-                timeout=DEADLINE,
+                timeout=deadline,
             )
-        except TimedOut:
-            return False
-        except KitError:
+        except (CommandFailed, TimedOut):
             return False
         return "Linux version" in console.read_text(errors="replace")
 

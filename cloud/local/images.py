@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from cloud import process, ssh, userdata
 from cloud.base import Base, Build, Cost, Image, Leftover, newest_first
-from cloud.errors import NotFound
+from cloud.errors import NotFound, TemporaryError
 from cloud.local import accelerator, bases, machines, qemu
 from cloud.local.settings import LocalSettings
 from cloud.local.store import Store, discard, erase, held, is_half, lock, replaced, write_json
@@ -50,8 +50,18 @@ class LocalImages:
         return Cost(minutes, SPACE, self._store.free())
 
     def begin(self, build: str) -> Build:
-        """Open a build: a folder that is ours as long as this process lives."""
+        """Open a build: a folder that is ours as long as this process lives.
+
+        What a killed process left of the same build is removed first.
+
+        Raises:
+            TemporaryError: another process works on it.
+        """
         folder = self._store.builds / build
+        if held(folder / "lock"):
+            raise TemporaryError(f"another process works on {build}", hint="wait for it, then again")
+        if folder.exists():
+            discard(folder)
         with replaced(folder) as fresh:
             fresh.mkdir(mode=0o700)
             self._locks[build] = lock(fresh / "lock")
@@ -73,8 +83,8 @@ class LocalImages:
         key, seed = build.folder / "key", build.folder / "seed"
         public = ssh.make_key(key, build.name)
         seed.mkdir()
-        (seed / "user-data").write_text(userdata.write(userdata.login(BUILDER, [public], sudo=True)))
-        (seed / "meta-data").write_text(userdata.metadata(build.name, "build"))
+        (seed / "user-data").write_text(userdata.write(userdata.login(BUILDER, [public], sudo=True)), encoding="utf-8")
+        (seed / "meta-data").write_text(userdata.metadata(build.name, "build"), encoding="utf-8")
         accel, cpu = qemu.ACCELERATORS[chosen]
         return {
             "base": str(disk),
@@ -114,7 +124,7 @@ class LocalImages:
         shutil.rmtree(build.folder, ignore_errors=True)
         self._locks.pop(build.name).release()
 
-    def list(self, name: str) -> list[Image]:
+    def list(self, name: str) -> Sequence[Image]:
         """The builds of an image, newest first."""
         folders = (path for path in self._store.images.iterdir() if (path / "image.json").exists())
         return newest_first(image for image in map(self._read, folders) if image.name == name)
@@ -143,7 +153,7 @@ class LocalImages:
         users = [folder.name for folder in machines.folders(self._store) if machines.image_of(folder) == image.id]
         return f"machine {users[0]}" if users else ""
 
-    def leftovers(self) -> list[Leftover]:
+    def leftovers(self) -> Sequence[Leftover]:
         """Builds whose process is gone with their VMs, half-made files, and bases that none will use."""
         dead = [path for path in self._store.builds.iterdir() if path.name[0] != "." and not held(path / "lock")]
         halves = [

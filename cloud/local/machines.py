@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pycdlib
+from filelock import FileLock
 
 from cloud import names, process, ssh, userdata
 from cloud.base import Image, Machine
 from cloud.local import accelerator, qemu
 from cloud.local.settings import LocalSettings
-from cloud.local.store import Store, discard, held, replaced, write_json
+from cloud.local.store import Store, discard, held, lock, replaced, write_json
 
 
 class LocalMachines:
@@ -24,12 +25,18 @@ class LocalMachines:
     def __init__(self, store: Store, settings: LocalSettings) -> None:
         self._store = store
         self._settings = settings
+        self._locks: dict[str, FileLock] = {}
 
     def start(self, image: Image, *, name: str, user: str, tags: Mapping[str, str]) -> Machine:
-        """A VM on an overlay of the image. Its folder and tags are there before its process."""
+        """A VM on an overlay of the image. Its folder and tags are there before its process.
+
+        As long as we live its lock is held: a machine that serves us and not a person ends with us.
+        """
         folder = self._store.machines / name
         with replaced(folder) as fresh:
             fresh.mkdir(mode=0o700)
+            self._locks[name] = lock(fresh / "lock")
+            self._locks[name].acquire()
             write_json(fresh / "machine.json", {"image": image.id, "tags": dict(tags)})
         public = ssh.make_key(folder / "key", name)
         host = ssh.make_key(folder / "host_key", name)
@@ -70,6 +77,8 @@ class LocalMachines:
     def destroy(self, machine: Machine) -> None:
         """End it and remove its folder."""
         remove(self._store.machines / machine.id)
+        if machine.id in self._locks:
+            self._locks.pop(machine.id).release()
 
 
 def folders(store: Store) -> Iterator[Path]:
@@ -83,20 +92,18 @@ def image_of(folder: Path) -> str:
 
 
 def orphans(store: Store) -> list[Path]:
-    """Machines that were made to prove a build whose process is gone."""
-    found = []
-    for folder in folders(store):
-        tags = _told(folder)["tags"]
-        build = store.builds / tags.get(names.BUILD, "")
-        if tags[names.KIND] == "proof" and not (build.is_dir() and held(build / "lock")):
-            found.append(folder)
-    return found
+    """Machines that were made to prove a build, and whose maker is gone."""
+    return [
+        folder
+        for folder in folders(store)
+        if _told(folder)["tags"][names.KIND] == "proof" and not held(folder / "lock")
+    ]
 
 
 def remove(folder: Path) -> None:
     """End the machine's process and remove its folder. Both may be gone."""
     if folder.exists():
-        qemu.quit(folder)
+        qemu.unplug(folder)
         discard(folder)
 
 

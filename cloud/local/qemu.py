@@ -101,7 +101,7 @@ def alive(folder: Path) -> bool:
     return f"kontain-{folder.name}".encode() in command
 
 
-def quit(folder: Path) -> None:
+def unplug(folder: Path) -> None:
     """End the VM's process at once, as pulling the plug does. It may be gone already."""
     if alive(folder):
         try:
@@ -110,8 +110,6 @@ def quit(folder: Path) -> None:
         except KitError:
             pass  # it went while we spoke to it, or does not listen: looked at next
     try:
-        wait.until(
-            lambda: None if alive(folder) else True, what="end of the VM", timeout=5, every=0.05, finish=True
-        )
+        wait.until(lambda: None if alive(folder) else True, what="end of the VM", timeout=5, every=0.05, finish=True)
     except KitError:
         os.kill(int((folder / "pid").read_text()), 9)

@@ -10,7 +10,7 @@ Count = Annotated[int, Meta(ge=1, le=256)]
 Gibibytes = Annotated[int, Meta(ge=2, le=2048)]
 Mebibytes = Annotated[int, Meta(ge=128, le=1 << 20)]
 Seconds = Annotated[int, Meta(ge=1, le=86400)]
-Sha256 = Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?$")]
+Sha256 = Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")]
 
 
 class LocalSettings(Struct, frozen=True, forbid_unknown_fields=True):

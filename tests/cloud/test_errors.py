@@ -45,9 +45,7 @@ def test_the_drawing_in_the_docstring_is_the_tree(module: object) -> None:
     drawn = dict(re.findall(r"[├└]── (\w+)\s+(\d+)", module.__doc__ or ""))
     defined = {kind.__name__: kind for kind in all_kinds() if kind.__module__ == getattr(module, "__name__", "")}
     defined.pop("KitError", None)
-    assert {name: int(code) for name, code in drawn.items()} == {
-        name: kind.exit_code for name, kind in defined.items()
-    }
+    assert {name: int(code) for name, code in drawn.items()} == {name: kind.exit_code for name, kind in defined.items()}
 
 
 texts = st.text() | st.text(" \t\r\n\v\f\x1c\x1d\x1e\x1f\x85\u2028\u2029ab")
@@ -60,7 +58,13 @@ def test_an_error_is_one_line_and_so_is_its_hint(message: str, hint: str) -> Non
         if kind not in (CommandFailed, Interrupted):
             error = kind(message, hint=hint)
             assert len(error.message.splitlines()) <= 1 and len(error.hint.splitlines()) <= 1
-            assert error.message.split() == message.split() and str(error) == error.message
+            assert error.message.split() == shown(message).split() and str(error) == error.message
+            assert error.message.isprintable() and error.hint.isprintable()
+
+
+def shown(text: str) -> str:
+    """The text without what would move a terminal's cursor."""
+    return "".join(letter if letter.isprintable() or letter.isspace() else "?" for letter in text)
 
 
 @given(st.lists(texts, max_size=4), st.integers(-64, 255))
@@ -68,6 +72,6 @@ def test_a_command_that_failed_tells_its_code_and_its_last_words_in_one_line(out
     error = CommandFailed("packer", code, tuple(output))
     assert len(error.message.splitlines()) == 1
     assert error.message.startswith(f"packer ended with {code}: ")
-    said = [" ".join(line.split()) for line in output if line.strip()]
+    said = [" ".join(shown(line).split()) for line in output if line.strip()]
     assert error.message.endswith(said[-1] if said else "no output")
     assert error.output == tuple(output)

@@ -167,14 +167,12 @@ class TestAnInterrupt:
             process.run(sh(script), on_line=heard.append)
         assert (tmp_path / "bye").exists()
 
-    def test_ends_one_that_does_not_want_to_after_its_grace(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(process, "GRACE", 0.5)
+    def test_ends_one_that_does_not_want_to_after_its_grace(self, tmp_path: Path) -> None:
         interrupted_once(lambda: pid_in(tmp_path / "pid"))
         began = time.monotonic()
+        deaf = sh(f"trap '' INT TERM; echo $$ > {tmp_path}/pid; while :; do sleep 0.1; done")
         with pytest.raises(Interrupted):
-            process.run(sh(f"trap '' INT TERM; echo $$ > {tmp_path}/pid; while :; do sleep 0.1; done"))
+            process.run(deaf, grace=0.5)
         assert 0.5 < time.monotonic() - began < 4
         assert not runs(pid_in(tmp_path / "pid"))
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 import shutil
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,14 @@ import pytest
 from tests.guests import micro_disk
 from tests.toolkit import ROOT, Toolkit
 
+CANARY = "canary-7f3a9c51"
+"""Stands for a secret in the environment."""
+
 
 @pytest.fixture(scope="session")
 def micro(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, str]:
     """The settings with which the base image is a micro guest."""
-    disk = micro_disk(request.config.cache.mkdir("guests"))  # type: ignore[union-attr]  # the cache plugin is on
+    disk = micro_disk(request.config.cache.mkdir("guests"))
     return {
         "KM_IMAGES__DEFINITION": str(ROOT / "tests/definitions/micro.toml"),
         "KM_LOCAL__ACCELERATOR": "tcg",
@@ -54,7 +56,8 @@ class Built:
 @pytest.fixture(scope="session")
 def built(micro: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Built:
     """One build of the micro image, from nothing, with everything watched."""
-    toolkit = Toolkit(tmp_path_factory.mktemp("built"), micro)
+    secrets = dict.fromkeys(("AWS_SECRET_ACCESS_KEY", "SP_PASSWORD", "GH_TOKEN", "VAGRANT_CLOUD_TOKEN"), CANARY)
+    toolkit = Toolkit(tmp_path_factory.mktemp("built"), {**micro, **secrets})
     seen, over = Seen(), threading.Event()
     watcher = threading.Thread(target=_watch, args=(toolkit, seen, over))
     watcher.start()
@@ -78,9 +81,9 @@ def _watch(toolkit: Toolkit, seen: Seen, over: threading.Event) -> None:
 
 
 @pytest.fixture
-def toolkit(micro: dict[str, str], tmp_path: Path) -> Iterator[Toolkit]:
+def toolkit(micro: dict[str, str], tmp_path: Path) -> Toolkit:
     """A toolkit with an empty store."""
-    yield Toolkit(tmp_path / "home", micro)
+    return Toolkit(tmp_path / "home", micro)
 
 
 @pytest.fixture

@@ -157,10 +157,12 @@ class TestADefinition:
 
 
 scalars = st.none().flatmap(
-    lambda _: st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-    | st.integers(-(2**63), 2**63 - 1)
-    | st.booleans()
-    | st.floats(allow_nan=False, allow_infinity=False)
+    lambda _: (
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+        | st.integers(-(2**63), 2**63 - 1)
+        | st.booleans()
+        | st.floats(allow_nan=False, allow_infinity=False)
+    )
 )
 keys = st.sampled_from(["local", "packages", "kernel", "url", "name", "debian", ""]) | st.text("ab\"'. \t", max_size=4)
 values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3))

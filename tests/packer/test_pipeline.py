@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packer.conftest import Built
+from tests.packer.conftest import CANARY, Built
 from tests.toolkit import Toolkit, definition_with, eventually
 
 pytestmark = pytest.mark.vm
@@ -58,6 +58,15 @@ class TestABuild:
         assert any("packer" in word for word in built.seen.argv)
         assert not any("PRIVATE KEY" in word for word in built.seen.argv)
         assert "PRIVATE KEY" not in built.toolkit.log()
+
+    def test_lets_no_secret_of_its_environment_out(self, built: Built, tmp_path: Path) -> None:
+        disk = tmp_path / "raw"
+        subprocess.run(["qemu-img", "convert", "-O", "raw", Path(built.outcome["id"], "disk.qcow2"), disk], check=True)
+        home = built.toolkit.home
+        for place in (disk, home):
+            found = subprocess.run(["grep", "-rlF", CANARY, place], capture_output=True, text=True, check=False)
+            assert found.stdout == "" and found.returncode == 1, found
+        assert not any(CANARY in word for word in built.seen.argv)
 
     def test_has_its_record_inside_and_beside(self, built: Built) -> None:
         beside = Path(built.outcome["id"], "record.json").read_text()
@@ -110,7 +119,9 @@ class TestAFailure:
         nothing_is_left(toolkit)
 
     def test_of_the_network_is_told_as_temporary(self, toolkit: Toolkit) -> None:
-        real = toolkit.but(local__base_url="", local__base_sha256="", images__definition="packer/definitions/l0base.toml")
+        real = toolkit.but(
+            local__base_url="", local__base_sha256="", images__definition="packer/definitions/l0base.toml"
+        )
         ran = real.run(*L0BASE, prefix=("unshare", "-rn"))
         assert ran.code == 5, ran.err
         assert "apt's sources do not answer" in ran.err
@@ -188,8 +199,7 @@ class TestAnInterrupt:
         with shipped.started(*L0BASE, "--force") as running:
             running.reaches("Waiting for SSH")
             running.gets(signal.SIGINT)
-            time.sleep(0.3)
-            running.gets(signal.SIGINT)
+            running.gets(signal.SIGTERM)
             ran = running.end(within=2)
         assert ran.code == 130
         assert "images.prune removes it" in ran.err

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Make a bootable disk (BIOS, ext4, serial console) out of Debian or Ubuntu packages.
-# It needs no loop device, no mount, no KVM, and no root where user namespaces are allowed.
+# It needs no loop device, no KVM, and no root where user namespaces are allowed. Whoever runs it
+# gives it a mount namespace of its own: what is mounted for the packages' scripts goes with it.
 #
 # usage: bootstrap.sh SUITE SOURCES APTCONF PACKAGES
 #   SOURCES   a file of apt sources        PACKAGES  names, separated by commas
@@ -11,16 +12,11 @@ suite=$1 sources=$2 aptconf=$3 packages=$4
 PATH=$PATH:/usr/sbin:/sbin  # a user without root has none of these, and mke2fs is there
 here=$(dirname "$(realpath "$0")")
 
-# A user without root gets a namespace in which its own id is 0 and files can be given to others:
-# there everything below is the same.
-if [ "$(id -u)" != 0 ]; then
-    exec unshare --map-root-user --map-auto --mount -- "$0" "$@"
-fi
-
 # Whoever runs this, nothing of it is left lying about when it is stopped.
 trap 'rm -rf root disk.raw core.img load.cfg' EXIT
-trap 'exit 1' INT TERM HUP
+trap 'trap "" TERM; kill 0; exit 1' INT TERM HUP
 
+# In the background, since a shell hears of a signal only when its foreground program has ended.
 mmdebstrap --mode=root --variant=apt --format=directory \
     --include="$packages" \
     --aptopt="$aptconf" \
@@ -33,7 +29,8 @@ mmdebstrap --mode=root --variant=apt --format=directory \
     --dpkgopt=force-unsafe-io \
     --essential-hook="$here/initramfs.sh \"\$1\"" \
     --customize-hook="$here/customize.sh \"\$1\"" \
-    "$suite" root "$sources"
+    "$suite" root "$sources" &
+wait $!
 
 # shellcheck disable=SC2016  # the braces are dpkg-query's own
 chroot root dpkg-query -W -f '${Package} ${Version}\n' > packages.txt

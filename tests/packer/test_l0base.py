@@ -1,0 +1,68 @@
+"""The whole base image, from the host's apt sources and from a vendor's disk. Minutes each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from cloud.local import bases
+from cloud.local.store import Store
+from cloud.progress import Silent
+from packer.definition import DEFINITIONS, load
+from tests.toolkit import Toolkit
+
+pytestmark = [pytest.mark.vm, pytest.mark.matrix, pytest.mark.timeout(2400)]
+
+PHASES = ("boot", "reboot")
+TOOLS = {"git", "make", "makeself", "gcc", "jq", "curl", "docker"}
+OF_ITSELF = {
+    *("kernel-held", "docker-enabled", "docker-container", "sudoers", "user-sudo", "user-docker"),
+    *("user-password", "core-pattern", "core-dump", "record"),
+}
+ON_THE_FIRST_BOOT = {
+    *("kernel-module", "no-host-keys", "no-authorized-keys", "no-private-keys", "own-machine-id"),
+    *("one-cloud-init-instance", "no-old-logs", "no-history", "no-package-lists", "no-leftovers", "no-builder"),
+}
+
+
+def proven(toolkit: Toolkit) -> dict[str, Any]:
+    """Build the image by the command that a person types; what it says of itself."""
+    ran = toolkit.run("images.l0base", "--cloud", "local", "--json", timeout=2300)
+    assert ran.code == 0, f"{ran.err}\n{toolkit.log()[-4000:]}"
+    outcome: dict[str, Any] = ran.json[0]
+    assert outcome["state"] == "promoted"
+    checks = {phase: {check["name"] for check in outcome["checks"] if check["phase"] == phase} for phase in PHASES}
+    assert checks == {"boot": TOOLS | OF_ITSELF | ON_THE_FIRST_BOOT, "reboot": TOOLS | OF_ITSELF}
+    assert all(check["ok"] for check in outcome["checks"])
+    assert toolkit.left() == [] and toolkit.processes() == []
+    return outcome
+
+
+def test_the_base_image_out_of_the_hosts_own_apt_sources(tmp_path: Path) -> None:
+    toolkit = Toolkit(tmp_path)
+    outcome = proven(toolkit)
+    record = json.loads(Path(outcome["id"], "record.json").read_text())
+    assert set(record["tools"]) == TOOLS
+    assert record["packages"]["docker.io"].startswith(record["tools"]["docker"])
+    assert record["fingerprint"] == outcome["fingerprint"]
+    again = toolkit.run("images.l0base", "--cloud", "local")
+    assert again.code == 0 and "up to date" in again.out
+
+
+def test_the_base_image_from_a_vendors_disk(tmp_path: Path) -> None:
+    """A disk with cloud-init and little more: every tool is installed in the guest, by its apt."""
+    spec = msgspec.to_builtins(load(DEFINITIONS / "l0base.toml").base["local"])
+    folder = bases.fetch(bases.resolve(spec, "", ""), Store.at(str(tmp_path / "vendor")), Silent())
+    disk = folder / "disk.qcow2"
+    settings = {
+        "KM_LOCAL__BASE_URL": str(disk),
+        "KM_LOCAL__BASE_SHA256": hashlib.sha256(disk.read_bytes()).hexdigest(),
+    }
+    outcome = proven(Toolkit(tmp_path / "home", settings))
+    record = json.loads(Path(outcome["id"], "record.json").read_text())
+    assert record["base"]["sha256"] == settings["KM_LOCAL__BASE_SHA256"]
