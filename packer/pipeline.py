@@ -58,8 +58,9 @@ class Plan:
 def plan(definition: Definition, cloud: Cloud, *, force: bool = False, promote: bool = True) -> Plan:
     """Look what there is, and say what is missing.
 
-    A build with the same fingerprint is gone on with from the first step that it lacks. One that
-    was rolled back is left alone: only a person, or `force`, brings it again.
+    A build with the same fingerprint that is newer than the current one is gone on with, from the
+    first step that it lacks. One that was taken back is left alone: only a person, or `force`,
+    brings it again.
 
     Raises:
         InputError: the definition can't be rendered, or its base can't be had here.
@@ -68,8 +69,9 @@ def plan(definition: Definition, cloud: Cloud, *, force: bool = False, promote: 
     base = cloud.images.resolve(definition.base_on(cloud.name))
     mark = fingerprint(files, base)
     builds = cloud.images.list(definition.name)
-    same = [image for image in builds if image.tags.get(names.FINGERPRINT) == mark]
     now = current(builds)
+    newer = [image for image in builds if now is None or image.created > now.created]
+    same = [image for image in newer if image.tags.get(names.FINGERPRINT) == mark]
     last = ("promote", "prune") if promote else ("prune",)
 
     def decided(steps: tuple[str, ...], start: Image | None, reason: str) -> Plan:
@@ -77,7 +79,7 @@ def plan(definition: Definition, cloud: Cloud, *, force: bool = False, promote: 
 
     if force:
         return decided(("build", "prove", *last), None, "asked for")
-    if now is not None and now in same:
+    if now is not None and now.tags.get(names.FINGERPRINT) == mark:
         return decided((), now, "nothing that the build reads has changed")
     if not same:
         why = "there is no build yet" if now is None else f"its inputs differ from those of {now.build}"

@@ -38,29 +38,40 @@ class LocalMachines:
             self._locks[name] = lock(fresh / "lock")
             self._locks[name].acquire()
             write_json(fresh / "machine.json", {"image": image.id, "tags": dict(tags)})
-        public = ssh.make_key(folder / "key", name)
-        host = ssh.make_key(folder / "host_key", name)
-        private = (folder / "host_key").read_text()
-        data = userdata.login(user, [public]) | userdata.host_key(private, host)
-        _seed(folder / "seed.iso", userdata.write(data), userdata.metadata(name, name))
+        try:
+            host = self._furnish(folder, image, user)
+            qemu.start(
+                folder,
+                accelerator=accelerator.choose(self._settings.accelerator, self._store),
+                cpus=self._settings.cpus,
+                memory=self._settings.memory,
+            )
+            return self._reached(folder, user, host)
+        except BaseException:
+            self._remove(name)
+            raise
+
+    def _furnish(self, folder: Path, image: Image, user: str) -> str:
+        """Give the machine a disk, keys and a seed; its host key."""
+        public = ssh.make_key(folder / "key", folder.name)
+        host = ssh.make_key(folder / "host_key", folder.name)
+        data = userdata.login(user, [public]) | userdata.host_key((folder / "host_key").read_text(), host)
+        _seed(folder / "seed.iso", userdata.write(data), userdata.metadata(folder.name, folder.name))
+        base, size = Path(image.id) / "disk.qcow2", f"{self._settings.disk}G"
         disk = folder / "disk.qcow2"
-        base = Path(image.id) / "disk.qcow2"
-        size = f"{self._settings.disk}G"
         process.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", disk, size])
         for path in folder.iterdir():
             path.chmod(0o600)
-        qemu.start(
-            folder,
-            accelerator=accelerator.choose(self._settings.accelerator, self._store),
-            cpus=self._settings.cpus,
-            memory=self._settings.memory,
-        )
+        return host
+
+    def _reached(self, folder: Path, user: str, host: str) -> Machine:
+        """How to get into the machine: its host key is pinned to the port that it got."""
         port = qemu.ssh_port(folder)
         known_hosts = folder / "known_hosts"
         known_hosts.write_text(f"[127.0.0.1]:{port} {host}\n")
         return Machine(
             cloud="local",
-            id=name,
+            id=folder.name,
             user=user,
             address="127.0.0.1",
             port=port,
@@ -76,9 +87,12 @@ class LocalMachines:
 
     def destroy(self, machine: Machine) -> None:
         """End it and remove its folder."""
-        remove(self._store.machines / machine.id)
-        if machine.id in self._locks:
-            self._locks.pop(machine.id).release()
+        self._remove(machine.id)
+
+    def _remove(self, name: str) -> None:
+        remove(self._store.machines / name)
+        if name in self._locks:
+            self._locks.pop(name).release()
 
 
 def folders(store: Store) -> Iterator[Path]:
