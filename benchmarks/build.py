@@ -2,7 +2,10 @@
 
 The guest's own time is read from the log, whose stamps are whole seconds: packages put in (what mmdebstrap itself
 says), packer's VM boots, is provisioned and shut down, the proof's VM boots and is checked, is booted again and
-checked. All the rest is ours: the base's disk, packer's start, packing the image, keys, waiting too long.
+checked. All the rest is ours: the base's disk, packer's start, packing the image, keys.
+
+What the log can't tell: when ssh could have answered. Until it did counts as the guest's, so what we lose by looking
+too seldom, or by a look that hangs, is hidden in the three boots; a reboot that takes longer than a boot shows it.
 
     .venv/bin/python benchmarks/build.py              the micro image of the tests
     .venv/bin/python benchmarks/build.py --full       L0BaseImage, with a base bootstrapped from apt
