@@ -67,6 +67,8 @@ class Base:
     """Tells this base from every other; part of the fingerprint."""
     source: Mapping[str, str]
     """Where it comes from, for the build record."""
+    address: str = field(default="", repr=False)
+    """Where it is fetched from, with all that gives access to it: never told."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from cloud import wait
 from cloud.base import Base
 from cloud.errors import InputError, Interrupted, KitError, TemporaryError
-from cloud.local import bases
+from cloud.local import bases, bootstrap, download
 from cloud.local.store import Store
 from cloud.progress import Silent
 
@@ -171,16 +171,16 @@ class TestABootstrap:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         seen = {bases.resolve(SPEC, "", "").id}
-        for script in bases.SCRIPTS.iterdir():
-            monkeypatch.setattr(bases, "SCRIPTS", tmp_path / script.name)
-            bases.SCRIPTS.mkdir()
+        for script in bootstrap.SCRIPTS.iterdir():
+            monkeypatch.setattr(bootstrap, "SCRIPTS", tmp_path / script.name)
+            bootstrap.SCRIPTS.mkdir()
             for each in script.parent.iterdir():
                 changed = b"# changed\n" if each == script else b""
-                (bases.SCRIPTS / each.name).write_bytes(each.read_bytes() + changed)
+                (bootstrap.SCRIPTS / each.name).write_bytes(each.read_bytes() + changed)
             seen.add(bases.resolve(SPEC, "", "").id)
             monkeypatch.undo()
             monkeypatch.setattr(platform, "freedesktop_os_release", lambda: DEBIAN)
-        assert len(seen) == 1 + len(list(bases.SCRIPTS.iterdir()))
+        assert len(seen) == 1 + len(list(bootstrap.SCRIPTS.iterdir()))
 
     @pytest.mark.parametrize("release", [{"ID": "fedora", "PRETTY_NAME": "Fedora Linux 43"}, {}])
     def test_elsewhere_is_refused_with_what_to_do_instead(
@@ -206,7 +206,7 @@ class TestACloudImage:
     def test_of_the_settings_comes_before_that_of_the_definition(self) -> None:
         spec = {"url": "/theirs", "sha256": "a" * 64}
         assert bases.resolve(spec, "", "").source["url"] == "/theirs"
-        assert bases.resolve(spec, "/mine", "b" * 64).source == {"url": "/mine", "sha256": "b" * 64, "from": "/mine"}
+        assert bases.resolve(spec, "/mine", "b" * 64).source == {"url": "/mine", "sha256": "b" * 64}
 
     def test_without_a_checksum_is_refused(self) -> None:
         with pytest.raises(InputError, match=r"no checksum for http://127\.0\.0\.1/x") as refused:
@@ -225,7 +225,7 @@ class TestACloudImage:
 
         def read() -> None:
             base = bases.resolve({}, url, "0" * 64)
-            for _ in bases._chunks(base.source["from"], Silent()):
+            for _ in download.chunks(base.address, Silent()):
                 raise InputError("it was readable")
 
         with pytest.MonkeyPatch.context() as patched:
