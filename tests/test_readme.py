@@ -102,7 +102,7 @@ def run(command: str, home: Path) -> Ran:
 def test_a_command_of_the_pages_does_what_it_is_shown_for(command: str, planted: Path, tmp_path: Path) -> None:
     shutil.copytree(planted, tmp_path / "store")
     ran = run(command, tmp_path)
-    assert ran.code == 0, ran.err
+    assert ran.code == 0, f"{ran.err}\n{Toolkit(tmp_path).log()}"
     assert "error" not in ran.err
 
 
