@@ -15,7 +15,7 @@ import signal
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -25,6 +25,9 @@ from cloud.errors import CommandFailed, Interrupted, MissingTool, TimedOut
 
 GRACE = 6.0
 """Seconds that a program gets to clean up after an interrupt. Actions allows ten in all."""
+
+DRAIN = 5.0
+"""Seconds after a program's end in which its last lines are still read: a busy machine is slow to bring them."""
 
 KEPT_LINES = 400
 
@@ -79,7 +82,7 @@ def run(
     threading.Thread(target=_listen, args=(process.stdout, heard), daemon=True).start()
     deadline = wait.clock.monotonic() + timeout
     try:
-        while (line := _next(heard, process)) is not None:
+        for line in _lines(process, heard):
             if line:
                 lines.append(line)
                 on_line(line)
@@ -136,18 +139,29 @@ def _listen(pipe: IO[bytes], heard: queue.SimpleQueue[str | None]) -> None:
     heard.put(None)
 
 
-def _next(heard: queue.SimpleQueue[str | None], process: subprocess.Popen[bytes]) -> str | None:
-    """The next line; an empty one when there is none yet; None at the end."""
-    if process.poll() is not None:
-        # A grandchild can outlive the program and hold the pipe (packer's local scripts do).
-        _signal_group(process, signal.SIGKILL)
-    try:
-        line = heard.get(timeout=0.2)
-    except queue.Empty:
-        return "" if process.poll() is None else None
-    if line is None and not _ends_by_itself(process, 0.2):
-        return ""  # it has closed its output, and works on
-    return line
+def _lines(process: subprocess.Popen[bytes], heard: queue.SimpleQueue[str | None]) -> Iterator[str]:
+    """Each line as it comes, and an empty one now and then, until the program has ended and all is read.
+
+    What it left in its group when it ended is ended too. Who left the group, as a daemon does, may
+    hold the output open: that is waited for no longer than DRAIN.
+    """
+    ended: float | None = None
+    while True:
+        if ended is None and process.poll() is not None:
+            ended = wait.clock.monotonic()
+            _signal_group(process, signal.SIGKILL)
+        try:
+            line = heard.get(timeout=0.2)
+        except queue.Empty:
+            line = ""
+        if line is None:
+            break
+        yield line
+        if ended is not None and wait.clock.monotonic() - ended > DRAIN:
+            return
+    while process.poll() is None:  # it has closed its output, and works on
+        _ends_by_itself(process, 0.2)
+        yield ""
 
 
 def _end(process: subprocess.Popen[bytes], grace: float) -> None:

@@ -82,8 +82,8 @@ def _check(machine: Machine, files: Mapping[str, bytes], phase: str, progress: P
     ]
     if bad := [f"{check.name} ({check.detail})" for check in checks if not check.ok]:
         raise ProofFailed(f"{phase}: {'; '.join(bad)}", hint="the log has every check; the image was not promoted")
-    if ended.code != 0 or not checks:
-        raise ProofFailed(f"{phase}: the checks ended with {ended.code}: {ended.text[-200:]}")
+    if ended.code != 0 or ended.lines[-1:] != ("checked",):
+        raise ProofFailed(f"{phase}: the checks did not come to their end ({ended.code}): {ended.text[-200:]}")
     return checks
 
 

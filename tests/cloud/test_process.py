@@ -158,6 +158,11 @@ class TestADeadline:
         assert not runs(pid_in(tmp_path / "pid"))
 
 
+def test_the_last_lines_are_read_though_they_come_after_the_end() -> None:
+    ended = process.run(["sh", "-c", "setsid sh -c 'sleep 1; echo late' & echo early"])
+    assert ended.lines == ("early", "late")
+
+
 class TestAnInterrupt:
     def test_lets_a_program_clean_up(self, tmp_path: Path) -> None:
         interrupted_once(lambda: pid_in(tmp_path / "pid"))
