@@ -186,5 +186,5 @@ def _ends_by_itself(process: subprocess.Popen[bytes], seconds: float) -> bool:
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     try:
         os.killpg(process.pid, number)
-    except ProcessLookupError:
-        pass  # it has just ended
+    except (ProcessLookupError, PermissionError):
+        pass  # it has just ended; or it is root's, by sudo, and ends by itself

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def command(machine: Machine, remote: str) -> list[str]:
         *("-o", "StrictHostKeyChecking=yes"),
         *("-o", "IdentitiesOnly=yes"),
         *("-o", "BatchMode=yes"),
-        *("-o", "ConnectTimeout=10"),
+        *("-o", "ConnectTimeout=25"),
         *("-o", "ServerAliveInterval=10"),
         *("-o", "LogLevel=ERROR"),
         *("-p", str(machine.port)),
@@ -58,6 +59,19 @@ def run(
     return process.run(argv, stdin=stdin, on_line=on_line, timeout=timeout, check=check, env=_env())
 
 
+def speaks(machine: Machine) -> bool:
+    """Whether an ssh server greets us, found out within three seconds.
+
+    QEMU takes connections for a guest that is not up, so only its words tell; ssh itself would sit
+    there until its own time is out.
+    """
+    try:
+        with socket.create_connection((machine.address, machine.port), timeout=3) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
 def answers(machine: Machine) -> None:
     """Wait until the machine lets us in.
 
@@ -67,12 +81,11 @@ def answers(machine: Machine) -> None:
 
     def look() -> bool | None:
         try:
-            ended = run(machine, "true", timeout=30, check=False)
+            return True if speaks(machine) and run(machine, "true", timeout=30, check=False).code == 0 else None
         except TimedOut:
             return None
-        return True if ended.code == 0 else None
 
-    wait.until(look, what=f"ssh of {machine.id}", timeout=machine.patience, every=1.0)
+    wait.until(look, what=f"ssh of {machine.id}", timeout=machine.patience)
 
 
 def _option(path: Path) -> str:

@@ -101,12 +101,11 @@ def _reboot(machine: Machine) -> None:
 
     def another() -> str | None:
         try:
-            now = _boot_id(machine)
+            return now if ssh.speaks(machine) and (now := _boot_id(machine)) != before else None
         except (CommandFailed, TimedOut):
             return None
-        return now if now != before else None
 
-    until(another, what="ssh after a reboot", timeout=machine.patience, every=1.0)
+    until(another, what="ssh after a reboot", timeout=machine.patience)
 
 
 def _boot_id(machine: Machine) -> str:

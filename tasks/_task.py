@@ -12,14 +12,16 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from types import FrameType
 from typing import Any
 
+from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import Task as InvokeTask
 
 from cloud import process, wait
-from cloud.errors import Interrupted, KitError
+from cloud.errors import InputError, Interrupted, KitError
 
 BOUND = 8.0
 """Seconds from a signal to our end, whatever hangs: Actions kills a cancelled step after ten."""
@@ -36,7 +38,7 @@ class Task(InvokeTask[Any]):
         """
         _listen()
         try:
-            return super().__call__(*args, **kwargs)
+            return super().__call__(*args, **self._planned(args[0], kwargs))
         except KitError as error:
             raise Exit(_told(error), error.exit_code) from error
         except KeyboardInterrupt as stop:
@@ -52,6 +54,18 @@ class Task(InvokeTask[Any]):
             spot = f"{os.path.basename(where.filename)}:{where.lineno}"
             told = " ".join(f"{type(bug).__name__}: {bug}".split())
             raise Exit(f"error: a bug of ours at {spot}: {told}\nhint: --debug shows all; please report it", 1) from bug
+
+    def _planned(self, context: Context, wanted: dict[str, Any]) -> dict[str, Any]:
+        """Invoke's own `--dry` is our `--plan`; what has no plan does nothing then.
+
+        Raises:
+            InputError: the task has no plan.
+        """
+        if not context.config.run.dry:
+            return wanted
+        if "plan" not in signature(self.body).parameters:
+            raise InputError(f"{self.name} has no plan to show, so --dry did nothing", hint="leave --dry out")
+        return {**wanted, "plan": True}
 
 
 def task(

@@ -61,7 +61,7 @@ def l0base(
     settings, definition, clouds = _opened(cloud, name)
     plans = [pipeline.plan(definition, each, force=force, promote=promote) for each in clouds]
     rows = [_plan_row(todo, each) for todo, each in zip(plans, clouds, strict=True)]
-    if plan or c.config.run.dry or all(todo.up_to_date for todo in plans):
+    if plan or all(todo.up_to_date for todo in plans):
         _console.result(rows, as_json=json, text=_plan_text(rows))
         return
     _console.say(_plan_text(rows))

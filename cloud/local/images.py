@@ -46,7 +46,9 @@ class LocalImages:
 
     def cost(self) -> Cost:
         """What a build takes here."""
-        minutes = {"kvm": "2 to 4", "tcg": "6 to 12"}.get(accelerator.known(self._store), "3 to 12")
+        setting = self._settings.accelerator
+        chosen = accelerator.known(self._store) if setting == "auto" else setting
+        minutes = {"kvm": "2 to 4", "tcg": "5 to 12"}.get(chosen, "2 to 12")
         return Cost(minutes, SPACE, self._store.free())
 
     def begin(self, build: str) -> Build:

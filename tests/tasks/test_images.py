@@ -40,6 +40,10 @@ class TestPlan:
         assert everything(toolkit) == before
         assert toolkit.left() == []
 
+    def test_is_all_that_dry_allows(self, toolkit: Toolkit) -> None:
+        refused = toolkit.run("--dry", "images.rollback", "--cloud", "local")
+        assert refused.code == 2 and "has no plan to show" in refused.err
+
     def test_is_made_by_dry_too(self, toolkit: Toolkit) -> None:
         plain = toolkit.run(*L0BASE, "--plan", "--json")
         dry = toolkit.run("--dry", *L0BASE, "--json")
