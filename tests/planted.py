@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from cloud import connect, names, wait
-from cloud.base import Image
+from cloud.base import Cloud, Image
 from tasks import _settings
 from tests.toolkit import ROOT, Toolkit
 
@@ -19,25 +19,28 @@ MICRO = {
 """Settings for the micro image on a base that nobody will read."""
 
 
-def plant(toolkit: Toolkit, token: str, *, days_ago: int = 0, fingerprint: str = "", promoted: bool = True) -> Image:
-    """A proven build whose name ends with the token; without a fingerprint it is of today's inputs.
-
-    An empty disk stands for its disk.
-    """
-    plan = toolkit.run("images.l0base", "--cloud", "local", "--plan", "--json").json[0]
-    images = connect("local", _settings.load(toolkit.environment).local).images
-    created = wait.clock.now() - timedelta(days=days_ago)
-    build = images.begin(names.build_name(plan["image"], created, token))
+def planted(cloud: Cloud, name: str, fingerprint: str, *states: str, created: datetime, token: str = "") -> Image:
+    """A build of the image that came as far as the states say; an empty disk stands for its disk."""
+    build = cloud.images.begin(names.build_name(name, created, token or wait.clock.token()))
     overlay = build.folder / "overlay.qcow2"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", overlay, "1M"], check=True)
     moment = names.moment(created)
     tags = {
         names.KIND: "image",
-        names.IMAGE: plan["image"],
+        names.IMAGE: name,
         names.CREATED: moment,
-        names.FINGERPRINT: fingerprint or plan["fingerprint"],
-        names.PROVEN: moment,
+        names.FINGERPRINT: fingerprint,
+        **{f"km-{state}": moment for state in states},
     }
-    image = images.adopt(build, [overlay], tags | ({names.PROMOTED: moment} if promoted else {}))
-    images.finish(build)
+    image = cloud.images.adopt(build, [overlay], tags)
+    cloud.images.finish(build)
     return image
+
+
+def plant(toolkit: Toolkit, token: str, *, days_ago: int = 0, fingerprint: str = "", promoted: bool = True) -> Image:
+    """A proven build whose name ends with the token; without a fingerprint it is of today's inputs."""
+    plan = toolkit.run("images.l0base", "--cloud", "local", "--plan", "--json").json[0]
+    cloud = connect("local", _settings.load(toolkit.environment).local)
+    states = ("proven", "promoted") if promoted else ("proven",)
+    created = wait.clock.now() - timedelta(days=days_ago)
+    return planted(cloud, plan["image"], fingerprint or plan["fingerprint"], *states, created=created, token=token)

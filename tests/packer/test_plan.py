@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from cloud import connect, names, wait
+from cloud import connect, wait
 from cloud.base import Cloud, Image
 from packer import pipeline, promotion
 from packer.definition import Definition, load
 from packer.pipeline import Plan
 from tasks._settings import load as settings
+from tests.planted import planted
 from tests.toolkit import ROOT
 
 ALL = ("build", "prove", "promote", "prune")
@@ -35,13 +35,7 @@ def definition() -> Definition:
 def built(cloud: Cloud, mark: str, *states: str, minutes_ago: int = 0) -> Image:
     """A build with that fingerprint, as far as the states say."""
     created = wait.clock.now() - timedelta(minutes=minutes_ago)
-    build = cloud.images.begin(names.build_name("MicroImage", created, wait.clock.token()))
-    overlay = build.folder / "overlay.qcow2"
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", overlay, "1M"], check=True)
-    tags = {names.IMAGE: "MicroImage", names.CREATED: names.moment(created), names.FINGERPRINT: mark}
-    image = cloud.images.adopt(build, [overlay], tags)
-    cloud.images.finish(build)
-    return cloud.images.tag(image, {f"km-{state}": names.moment(created) for state in states})
+    return planted(cloud, "MicroImage", mark, *states, created=created)
 
 
 def planned(cloud: Cloud, definition: Definition, *, force: bool = False, promote: bool = True) -> Plan:

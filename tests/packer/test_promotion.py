@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloud import connect, names
+from cloud import connect
 from cloud.base import Cloud, Image, current
 from cloud.errors import InputError, NotFound
 from packer import promotion
 from tasks._settings import load
+from tests.planted import planted
 from tests.toolkit import Toolkit
 
 NAME = "MicroImage"
@@ -36,18 +37,9 @@ def cloud(tmp_path: Path) -> Cloud:
 
 def built(cloud: Cloud, day: int, *, proven: bool = True, promoted: bool = True) -> Image:
     """A build of that day, as packer's overlay becomes one."""
-    created = DAY_ONE + timedelta(days=day)
-    build = cloud.images.begin(names.build_name(NAME, created, f"{next(_numbers):06x}"))
-    overlay = build.folder / "overlay.qcow2"
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", overlay, "1M"], check=True)
-    tags = {names.KIND: "image", names.IMAGE: NAME, names.CREATED: names.moment(created)}
-    image = cloud.images.adopt(build, [overlay], tags)
-    cloud.images.finish(build)
-    if proven:
-        image = cloud.images.tag(image, {names.PROVEN: names.moment(created)})
-    if promoted:
-        image = cloud.images.tag(image, {names.PROMOTED: names.moment(created)})
-    return image
+    states = [state for state, come in (("proven", proven), ("promoted", promoted)) if come]
+    token = f"{next(_numbers):06x}"
+    return planted(cloud, NAME, "", *states, created=DAY_ONE + timedelta(days=day), token=token)
 
 
 def now(cloud: Cloud) -> str:
