@@ -25,6 +25,9 @@ def find(cloud: Cloud, name: str, build: str) -> Image:
 def promote(cloud: Cloud, image: Image) -> Image:
     """Make this build current: it gets the tag first, then the newer ones lose it.
 
+    The newest of them, which is the current one, loses it last: whenever this is cut short, the
+    current image is the one before or this one, and none between.
+
     Raises:
         InputError: it was never proven.
     """
@@ -32,7 +35,7 @@ def promote(cloud: Cloud, image: Image) -> Image:
         raise InputError(f"{image.build} was never proven", hint="./inv images.l0base goes on with it")
     now = names.moment(wait.clock.now())
     promoted = cloud.images.tag(image, {names.PROMOTED: now, names.WITHDRAWN: None})
-    for other in cloud.images.list(image.name):
+    for other in reversed(cloud.images.list(image.name)):
         if other.state == "promoted" and other.created > image.created:
             cloud.images.tag(other, {names.PROMOTED: None, names.WITHDRAWN: now})
     return promoted
