@@ -16,11 +16,17 @@ from tasks._task import task
 def settings(c: Context, json: bool = False) -> None:
     """Show every setting, its value and where that comes from.
 
+    An address is shown without what gives access to it.
+
     Example: KM_LOCAL__CPUS=4 ./inv settings
     """
+    from cloud.local.download import public
     from tasks import _settings
 
-    rows = [vars(value) for value in _settings.origins()]
+    def shown(value: Any) -> Any:
+        return public(value) if isinstance(value, str) and "://" in value else value
+
+    rows = [{**vars(each), "value": shown(each.value)} for each in _settings.origins()]
     _console.result(rows, as_json=json, text=_console.table(_COLUMNS, rows, none="no settings"))
 
 

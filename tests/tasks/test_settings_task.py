@@ -26,3 +26,8 @@ def test_a_variable_that_is_no_setting_is_two_lines_that_name_it(computer: Compu
     error, hint = ran.err.splitlines()
     assert "KM_LOCAL__CPU" in error
     assert hint.startswith("hint: ")
+
+
+def test_an_address_is_shown_without_its_password(computer: Computer) -> None:
+    ran = computer.inv("settings", KM_LOCAL__BASE_URL="https://ann:sesame@example.org/base?sig=sesame")
+    assert "https://example.org/base" in ran.out and "sesame" not in ran.out + ran.err
