@@ -158,8 +158,9 @@ class TestADeadline:
         assert not runs(pid_in(tmp_path / "pid"))
 
 
-def test_the_last_lines_are_read_though_they_come_after_the_end() -> None:
-    ended = process.run(["sh", "-c", "setsid sh -c 'sleep 1; echo late' & echo early"])
+def test_the_last_lines_are_read_though_they_come_after_the_end(tmp_path: Path) -> None:
+    daemon = f"setsid sh -c 'touch {tmp_path}/apart; sleep 1; echo late' &"
+    ended = process.run(["sh", "-c", f"{daemon} until [ -e {tmp_path}/apart ]; do sleep 0.1; done; echo early"])
     assert ended.lines == ("early", "late")
 
 
