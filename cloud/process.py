@@ -29,7 +29,8 @@ GRACE = 6.0
 DRAIN = 5.0
 """Seconds after a program's end in which its last lines are still read: a busy machine is slow to bring them."""
 
-KEPT_LINES = 400
+KEPT_LINES = 5000
+"""How many of a program's last lines are kept: a build record with all packages is some hundreds."""
 
 _running: set[subprocess.Popen[bytes]] = set()
 

@@ -201,7 +201,8 @@ def _booted(plan: Plan, image: Image, cloud: Cloud, progress: Progress) -> proof
     tags = {names.KIND: "proof", names.IMAGE: image.name}
     machine = cloud.machines.start(image, name=f"proof-{wait.clock.token()}", user=plan.definition.user, tags=tags)
     try:
-        return proof.prove(machine, plan.files, plan.fingerprint, progress)
+        told = {"build": image.build, "fingerprint": plan.fingerprint}
+        return proof.prove(machine, plan.files, told, progress)
     except TimedOut as silent:
         progress.line(f"console: {cloud.machines.console(machine)}")
         raise Stalled(str(silent), hint="the end of its console is in the log") from silent

@@ -43,8 +43,11 @@ class Proof:
     record: Mapping[str, Any]
 
 
-def prove(machine: Machine, files: Mapping[str, bytes], fingerprint: str, progress: Progress) -> Proof:
+def prove(machine: Machine, files: Mapping[str, bytes], build: Mapping[str, str], progress: Progress) -> Proof:
     """Check a machine that was booted from the image for the first time, and again after a reboot.
+
+    `files` are those of the build, its checks among them; `build` is what the record inside must say
+    of itself: `build`, `fingerprint`.
 
     Raises:
         TimedOut: it did not answer ssh within its patience, before or after the reboot.
@@ -54,22 +57,18 @@ def prove(machine: Machine, files: Mapping[str, bytes], fingerprint: str, progre
     ssh.answers(machine)
     # cloud-init may end with 2, for a warning.
     ssh.run(machine, "cloud-init status --wait > /dev/null || [ $? -eq 2 ]", timeout=machine.patience)
-    checks = _check(machine, files, "boot", progress)
-    record = _record(machine)
-    if record.get("fingerprint") != fingerprint:
-        raise ProofFailed(f"the image says that it is {record.get('fingerprint')}, not {fingerprint}")
+    scripts = {path: content for path, content in files.items() if path.startswith("provision/")}
+    scripts["provision/record.json"] = json.dumps(build).encode()
+    checks = _check(machine, scripts, "boot", progress)
     progress.line(f"rebooting {machine.id}")
     _reboot(machine)
-    checks += _check(machine, files, "reboot", progress)
-    return Proof(tuple(checks), record)
+    checks += _check(machine, scripts, "reboot", progress)
+    return Proof(tuple(checks), _record(machine))
 
 
-def _check(machine: Machine, files: Mapping[str, bytes], phase: str, progress: Progress) -> list[Check]:
+def _check(machine: Machine, scripts: Mapping[str, bytes], phase: str, progress: Progress) -> list[Check]:
     """Bring the check scripts in and run them as root; /run is gone with the next reboot."""
-    bring = f"sudo mkdir -p {_FOLDER} && sudo tar -x -C {_FOLDER}"
-    record = ssh.run(machine, "cat /etc/kontain-image.json").text
-    scripts = {path: content for path, content in files.items() if path.startswith("provision/")}
-    ssh.run(machine, bring, stdin=_tar({**scripts, "provision/record.json": record.encode()}))
+    ssh.run(machine, f"sudo mkdir -p {_FOLDER} && sudo tar -x -C {_FOLDER}", stdin=_tar(scripts))
     ended = ssh.run(
         machine,
         f"sudo sh {_FOLDER}/provision/check.sh {phase}",

@@ -1,6 +1,8 @@
 #!/bin/sh
-# The build record is there and names the build.
+# The build record is there, and it is this build's.
 set -eu
 . ./report.sh
 
-same record "$(jq -r .build record.json)" "$(jq -r .build /etc/kontain-image.json)"
+told() { jq -r '"\(.build) \(.fingerprint)"' "$1"; }
+
+same record "$(told record.json)" "$(told /etc/kontain-image.json)"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.packer.conftest import CANARY, Built
-from tests.toolkit import Toolkit, definition_with, eventually
+from tests.toolkit import ROOT, Toolkit, definition_with, eventually
 
 pytestmark = pytest.mark.vm
 
@@ -100,6 +100,15 @@ class TestAFailure:
         assert "error: reboot: memory (gone after a reboot)" in ran.err
         assert shipped.current() == before
         assert len(list((shipped.store / "images").glob("MicroImage*"))) == 1
+        nothing_is_left(shipped)
+
+    @pytest.mark.matrix
+    def test_of_an_image_that_is_not_the_one_that_was_built_is_seen(self, shipped: Toolkit, tmp_path: Path) -> None:
+        clean = (ROOT / "tests/definitions/micro/clean.sh").read_text()
+        other = clean.replace("\nsync", '\nsed -i \'s/"fingerprint": "../&x/\' /etc/kontain-image.json\nsync')
+        broken = definition_with(tmp_path / "broken", {"clean.sh": other})
+        ran = shipped.but(images__definition=str(broken)).run(*L0BASE)
+        assert ran.code == 1 and "error: boot: record (" in ran.err
         nothing_is_left(shipped)
 
     def test_of_a_guest_that_never_answers_is_tried_twice_and_told(self, toolkit: Toolkit, tmp_path: Path) -> None:
