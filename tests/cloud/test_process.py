@@ -19,6 +19,9 @@ from cloud.errors import CommandFailed, Interrupted, KitError, MissingTool, Time
 
 ROOT = Path(__file__).resolve().parents[2]
 
+SOON = 20.0
+"""Seconds: much less than what would be waited for otherwise, and enough for a machine with much to do."""
+
 
 def sh(script: str) -> list[str]:
     return ["sh", "-c", script]
@@ -139,14 +142,14 @@ class TestADeadline:
         began = time.monotonic()
         with pytest.raises(TimedOut, match="sh: not done within 0 s") as late:
             process.run(sh(f"echo $$ > {tmp_path}/pid; sleep 60"), timeout=0.3, hint="try again")
-        assert late.value.hint == "try again" and time.monotonic() - began < 3
+        assert late.value.hint == "try again" and time.monotonic() - began < SOON
         assert not runs(pid_in(tmp_path / "pid"))
 
     def test_ends_one_that_never_stops_talking(self) -> None:
         began = time.monotonic()
         with pytest.raises(TimedOut):
             process.run(["yes"], timeout=0.5)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < SOON
 
     def test_may_be_called_earlier_by_a_watch(self, tmp_path: Path) -> None:
         def watch() -> None:
@@ -179,7 +182,7 @@ class TestAnInterrupt:
         deaf = sh(f"trap '' INT TERM; echo $$ > {tmp_path}/pid; while :; do sleep 0.1; done")
         with pytest.raises(Interrupted):
             process.run(deaf, grace=0.5)
-        assert 0.5 < time.monotonic() - began < 4
+        assert 0.5 < time.monotonic() - began < SOON
         assert not runs(pid_in(tmp_path / "pid"))
 
     def test_ends_the_children_of_its_children_also_those_that_ignore_it(self, tmp_path: Path) -> None:
@@ -189,16 +192,16 @@ class TestAnInterrupt:
         began = time.monotonic()
         with pytest.raises(Interrupted):
             process.run(sh(script))
-        assert time.monotonic() - began < process.GRACE + 2
+        assert time.monotonic() - began < process.GRACE + SOON
         for name in ("child", "deep"):
-            assert eventually(lambda name=name: not runs(pid_in(tmp_path / name)), within=2), name  # type: ignore[misc]
+            assert eventually(lambda name=name: not runs(pid_in(tmp_path / name)), within=SOON), name  # type: ignore[misc]
 
     def test_that_came_before_ends_it_at_once(self) -> None:
         wait.interrupt()
         began = time.monotonic()
         with pytest.raises(Interrupted):
             process.run(["sleep", "60"])
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < SOON
 
     def test_for_the_second_time_ends_everything_now(self, tmp_path: Path) -> None:
         script = f"trap '' INT TERM; echo $$ > {tmp_path}/pid; while :; do sleep 0.1; done"
@@ -215,17 +218,17 @@ class TestAGrandchild:
     def test_that_holds_the_pipe_does_not_keep_us(self) -> None:
         began = time.monotonic()
         assert process.run(sh("sleep 60 & echo done"), timeout=30).lines == ("done",)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < SOON
 
     def test_that_keeps_talking_does_not_keep_us(self) -> None:
         began = time.monotonic()
         ended = process.run(sh("(while :; do echo noise; sleep 0.05; done) & echo done; exit 0"), timeout=30)
         assert ended.code == 0 and "done" in ended.lines
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < SOON
 
     def test_is_not_left_behind(self, tmp_path: Path) -> None:
         process.run(sh(f"sleep 60 > /dev/null 2>&1 & echo $! > {tmp_path}/pid"))
-        assert eventually(lambda: not runs(pid_in(tmp_path / "pid")), within=2)
+        assert eventually(lambda: not runs(pid_in(tmp_path / "pid")), within=SOON)
 
     def test_that_made_itself_a_daemon_lives_on(self, tmp_path: Path) -> None:
         """As a VM of ours does."""
@@ -244,4 +247,4 @@ def test_our_own_sudden_death_ends_the_program(tmp_path: Path) -> None:
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as ours:
         pid = pid_in(tmp_path / "pid")
         ours.kill()
-    assert eventually(lambda: not runs(pid), within=5)
+    assert eventually(lambda: not runs(pid), within=SOON)

@@ -98,7 +98,7 @@ class TestTheProgram:
         began = time.monotonic()
         with pytest.raises(MissingTool):
             Packer.found(settings)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
 
     def test_that_is_not_there_is_named(self, fake: Any) -> None:
         settings = msgspec.structs.replace(fake(""), binary="/no/such/packer")

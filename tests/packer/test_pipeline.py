@@ -43,7 +43,7 @@ class TestABuild:
         began = time.monotonic()
         ran = built.toolkit.run(*L0BASE)
         assert ran.code == 0 and "up to date" in ran.out
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30
 
     def test_keeps_disks_and_keys_to_their_owner(self, built: Built) -> None:
         for path in built.toolkit.store.rglob("*"):
@@ -210,7 +210,7 @@ class TestAnInterrupt:
             running.reaches("Waiting for SSH")
             running.gets(signal.SIGINT)
             running.gets(signal.SIGTERM)
-            ran = running.end(within=2)
+            ran = running.end(within=6)
         assert ran.code == 130
         assert "images.prune removes it" in ran.err
         assert shipped.current() == before

@@ -52,7 +52,7 @@ def test_another_program_called_packer_is_named_as_such(
     computer.has("packer", script)
     began = time.monotonic()
     ran = computer.run(checkout_with_a_hasty_table / "inv", "doctor", "--json")
-    assert time.monotonic() - began < 12
+    assert time.monotonic() - began < 30
     assert ran.code == 1
     assert row(ran, "packer")["state"] == "failed"
     assert row(ran, "packer")["found"] == f"{computer.bin / 'packer'} {found}"

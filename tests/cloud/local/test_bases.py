@@ -380,7 +380,7 @@ bases.fetch(bases.resolve({}, sys.argv[1], sys.argv[2]), Store.at(sys.argv[3]), 
         began = time.monotonic()
         with pytest.raises(Interrupted):
             bases.fetch(base_of(vendor.url(), vendor.image), store, Silent())
-        assert time.monotonic() - began < 3 and nothing_is_left(store)
+        assert time.monotonic() - began < 20 and nothing_is_left(store)
 
     @pytest.mark.parametrize("faults", [[], ["404"], ["500"] * 9, ["reset"] * 9, ["cut"], ["reset", "500"]])
     @pytest.mark.usefixtures("clock")
