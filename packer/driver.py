@@ -50,7 +50,7 @@ class Packer:
             MissingTool: it is not there, or is not packer.
         """
         try:
-            told = process.run([settings.binary, "version"], env=_environment({}), timeout=10, check=False)
+            told = process.run([settings.binary, "version"], env=_environment({}), timeout=30, check=False)
         except MissingTool:
             raise
         except Exception as problem:
