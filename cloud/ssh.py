@@ -11,9 +11,6 @@ from cloud import process, wait
 from cloud.base import Machine
 from cloud.errors import TimedOut
 
-NOT_CONNECTED = 255
-"""What ssh ends with when it is its own failure, not the command's (ssh(1), EXIT STATUS)."""
-
 
 def make_key(path: Path, comment: str) -> str:
     """Write a new ed25519 key to `path`, 0600, and its public half beside it; return that."""

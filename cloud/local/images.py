@@ -21,7 +21,7 @@ from cloud.names import IMAGE
 from cloud.progress import Progress
 
 BUILDER = "builder"
-"""The user that packer logs in as. The last provisioner removes it."""
+"""The user that packer logs in as. `clean.sh` removes it, when all else is done."""
 
 GIB = 1 << 30
 SPACE = 4 * GIB

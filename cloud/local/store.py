@@ -5,7 +5,7 @@
     images/<build>/     disk.qcow2, image.json; complete since the rename that made it
     machines/<id>/      a VM: overlay, seed, keys, console
 
-Folders are 0700 and files 0600: disks and keys are nobody else's.
+Folders are 0700, disks and keys 0600: they are nobody else's.
 """
 
 from __future__ import annotations
