@@ -7,6 +7,7 @@ layers together, and says which of them holds a value that can't be used.
 from __future__ import annotations
 
 import os
+import threading
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from packer.settings import ImagesSettings, PackerSettings
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULTS = ROOT / "settings.toml"
 PREFIX = "KM_"
+
+_one_at_a_time = threading.Lock()
+"""msgspec crashes the process when two threads are the first to use a struct (0.22.0, Python 3.11)."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,11 +52,12 @@ def load(environment: Mapping[str, str] | None = None, own: Path = ROOT / "setti
         InputError: a layer holds something that is no setting, or no value for it; it is named.
     """
     merged: dict[str, dict[str, Any]] = {}
-    for value in _layers(os.environ if environment is None else environment, own):
+    for value in origins(environment, own):
         section, key = value.name.split(".", 1)
         merged.setdefault(section, {})[key] = value.value
     try:
-        return msgspec.convert(merged, Settings)
+        with _one_at_a_time:
+            return msgspec.convert(merged, Settings)
     except msgspec.ValidationError as problem:
         raise InputError(f"{DEFAULTS.name} is not complete: {problem}", hint="git checkout settings.toml") from problem
 
@@ -60,8 +65,9 @@ def load(environment: Mapping[str, str] | None = None, own: Path = ROOT / "setti
 def origins(environment: Mapping[str, str] | None = None, own: Path = ROOT / "settings.local.toml") -> list[Value]:
     """Every value that is in force, with its origin."""
     last: dict[str, Value] = {}
-    for value in _layers(os.environ if environment is None else environment, own):
-        last[value.name] = value
+    with _one_at_a_time:
+        for value in _layers(os.environ if environment is None else environment, own):
+            last[value.name] = value
     return list(last.values())
 
 

@@ -200,3 +200,23 @@ def test_any_value_in_a_file_arrives_exactly_or_the_file_is_named(
         is_one_line(error, "settings.local.toml: ", name)
         return
     assert found == value and type(found) is type(value)
+
+
+_MANY_AT_ONCE = """
+import sys, threading
+from tasks import _settings
+sys.setswitchinterval(1e-6)
+ready = threading.Barrier(16)
+def load():
+    ready.wait()
+    _settings.load()
+threads = [threading.Thread(target=load) for _ in range(16)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+
+def test_many_threads_may_be_the_first_to_load_them() -> None:
+    """doctor's checks once did, and msgspec crashed one process in twenty."""
+    for _ in range(20):
+        subprocess.run([sys.executable, "-P", "-c", _MANY_AT_ONCE], env={"PYTHONPATH": str(ROOT)}, check=True)
