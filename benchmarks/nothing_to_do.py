@@ -28,7 +28,7 @@ from packer import definition, pipeline
 from tasks._settings import load
 settings = load()
 image = definition.load(Path(settings.images.definition))
-assert pipeline.plan(image, connect("local", settings.local)).up_to_date
+assert pipeline.plan(image, connect("local", settings), settings.packer.minimum).up_to_date
 """
 
 

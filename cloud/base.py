@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cloud import names
+from cloud.errors import KitError
 from cloud.progress import Progress
 
 
@@ -28,17 +29,19 @@ class Image:
     id: str
     """What the cloud calls it: a path, an AMI's id, a resource id."""
     size: int
-    """Bytes that it takes."""
+    """Bytes that it takes; 0 where its cloud does not tell."""
+    created: datetime
+    """When the build's inputs were resolved."""
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def created(self) -> datetime:
-        """When the build's inputs were resolved."""
-        return names.parse_moment(self.tags[names.CREATED])
-
-    @property
     def state(self) -> str:
-        """How far it came: `built`, `proven`, `promoted`, or `withdrawn` after that."""
+        """How far it came: `built`, `proven`, `promoted`, or `withdrawn` after that.
+
+        `plain` is one that this toolkit did not build: an image of exactly that name, from before.
+        """
+        if names.KIND not in self.tags:
+            return "plain"
         for state, tag in (
             ("promoted", names.PROMOTED),
             ("withdrawn", names.WITHDRAWN),
@@ -55,8 +58,10 @@ def newest_first(images: Iterable[Image]) -> list[Image]:
 
 
 def current(images: Iterable[Image]) -> Image | None:
-    """The newest build that is promoted."""
-    return next((image for image in newest_first(images) if image.state == "promoted"), None)
+    """The newest build that is promoted; where none is, a plain image."""
+    newest = newest_first(images)
+    ranked = (image for state in ("promoted", "plain") for image in newest if image.state == state)
+    return next(ranked, None)
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,10 @@ class Base:
     """Where it is fetched from, with all that gives access to it: never told."""
 
 
+LEAST_FREE = 64 << 20
+"""Bytes free below which a build is ended: its VM would only see a broken disk."""
+
+
 @dataclass(frozen=True)
 class Cost:
     """What a build takes."""
@@ -78,9 +87,14 @@ class Cost:
     minutes: str
     """In words: `4`, `7 to 9`."""
     space: int
-    """Bytes where it writes, at the peak."""
+    """Bytes of this machine's disk where it writes, at the peak."""
     free: int
     """Bytes that are free there."""
+
+    @property
+    def full(self) -> bool:
+        """Whether so little is left that a build under way can only break."""
+        return self.free < min(self.space, LEAST_FREE)
 
 
 @dataclass(frozen=True)
@@ -98,6 +112,15 @@ class Build:
 
     name: str
     folder: Path
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What packer made."""
+
+    id: str
+    """What it calls it: `us-east-2:ami-1`, a resource id; for files no more than a word."""
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,6 +151,9 @@ class Images(Protocol):
     def source(self) -> Mapping[str, str | int]:
         """What packer's template of this cloud is filled with."""
 
+    def environment(self) -> Mapping[str, str]:
+        """The variables out of our environment by which packer gets into this cloud."""
+
     def cost(self) -> Cost:
         """What a build takes here."""
 
@@ -135,22 +161,31 @@ class Images(Protocol):
         """Open a build: from now on what it leaves can be told from what is in use."""
 
     def prepare(self, build: Build, base: Base, progress: Progress) -> Mapping[str, str]:
-        """Fetch or make the base, and name the variables that packer's source needs."""
+        """Get ready what packer's source needs (the base, a key, a way in), and name its variables."""
 
     def sample(self, folder: Path) -> Mapping[str, str]:
         """Such variables for packer to judge the files with, in an empty folder. Nothing is made or fetched."""
 
-    def adopt(self, build: Build, artifact: Sequence[Path], tags: Mapping[str, str]) -> Image:
+    def adopt(self, build: Build, artifact: Artifact, tags: Mapping[str, str]) -> Image:
         """Make an image of what packer built. It is not promoted."""
+
+    def blame(self, words: str) -> type[KitError] | None:
+        """The kind of error that packer's last words tell of, where they name one of this cloud's own."""
 
     def finish(self, build: Build) -> None:
         """Close a build, whatever became of it; nothing but its image stays."""
 
     def list(self, name: str) -> Sequence[Image]:
-        """The builds of an image that are ours, newest first."""
+        """The builds of an image that are ours, newest first, and a plain image of that name."""
 
     def tag(self, image: Image, tags: Mapping[str, str | None]) -> Image:
         """Set tags, remove those that are None; the image as it is then."""
+
+    def announce(self, image: Image) -> None:
+        """Put the current image where other engines read it. Again is no harm."""
+
+    def announced(self, image: Image) -> bool:
+        """Whether they read this one there."""
 
     def describe(self, image: Image, record: Mapping[str, object]) -> None:
         """Put the build record beside the image."""

@@ -11,9 +11,15 @@ from datetime import UTC, datetime
 from cloud.errors import InputError
 
 KIND = "km-kind"
-"""What the thing is for: `image`, `proof`."""
+"""What the thing is for: `image`, `build`, `proof`."""
 IMAGE = "km-image"
 """The image that this is a build of."""
+BUILD = "km-build"
+"""The build that this is, or is a part of."""
+OWNER = "km-owner"
+"""Who made it: a user, or the repository that a workflow ran for."""
+EXPIRES = "km-expires"
+"""When nobody needs it any more, at the latest."""
 CREATED = "km-created"
 """When the build's inputs were resolved: the newest of these is the newest build."""
 FINGERPRINT = "km-fingerprint"
@@ -29,6 +35,7 @@ WITHDRAWN = "km-withdrawn"
 # and underscores, ending in a letter, digit or underscore (gallery naming rules). A build's name
 # adds 24 characters to the image's.
 _IMAGE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{1,48}[A-Za-z0-9]")
+_BUILD_NAME = re.compile(rf"(?P<image>{_IMAGE_NAME.pattern})-[0-9]{{8}}T[0-9]{{6}}Z-[0-9a-f]{{6}}")
 _STAMP = "%Y%m%dT%H%M%SZ"
 
 
@@ -49,6 +56,12 @@ def image_name(text: str) -> str:
 def build_name(image: str, created: datetime, token: str) -> str:
     """A name that no other build of the image has: `L0BaseImage-20261122T200000Z-1f2e3d`."""
     return f"{image}-{created.astimezone(UTC).strftime(_STAMP)}-{token}"
+
+
+def image_of(build: str) -> str:
+    """The image that a build of that name is of; empty for what is no such name."""
+    found = _BUILD_NAME.fullmatch(build)
+    return found["image"] if found else ""
 
 
 def moment(time: datetime) -> str:

@@ -49,6 +49,8 @@ class Start(Struct, frozen=True, forbid_unknown_fields=True):
     packages: list[_Word] | None = None
     kernel: Mapping[str, list[_Word]] = {}
     """The kernel's packages, by distribution."""
+    release: Mapping[str, Mapping[str, str]] = {}
+    """A cloud's own images by release of Ubuntu: what they are called there."""
     url: str = ""
     sha256: _Sha256 = ""
 

@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from cloud import process, wait
+from cloud.base import Artifact
 from cloud.errors import CommandFailed, InputError, MissingTool
 from cloud.progress import Progress
 from packer import render
@@ -23,7 +24,6 @@ from packer.errors import BuildFailed, Stalled
 from packer.settings import PackerSettings
 
 _VERSION = re.compile(r"^Packer v(\d+)\.(\d+)\.(\d+)")
-_PLUGINS_SINCE = (1, 7, 0)
 
 _TEMPORARY = "tmp"
 """Packer's temporary files, in the folder where it runs: they go with it. The path is relative,
@@ -62,6 +62,18 @@ class Packer:
                 return cls(settings, (int(found[1]), int(found[2]), int(found[3])))
         raise MissingTool(f"{settings.binary} is not HashiCorp's packer", hint="set packer.binary")
 
+    def suffices(self, cloud: str) -> None:
+        """See to it that this packer can build on that cloud. On this machine every one can.
+
+        Raises:
+            MissingTool: it is older than packer.minimum.
+        """
+        if cloud != "local" and self.version < tuple(map(int, self.settings.minimum.split("."))):
+            raise MissingTool(
+                f"packer {self.version_text} is too old for {cloud}: packer.minimum is {self.settings.minimum}",
+                hint="install HashiCorp's newer one, and set packer.binary to it",
+            )
+
     @property
     def version_text(self) -> str:
         """Its version, as `1.6.6`."""
@@ -70,7 +82,7 @@ class Packer:
     def place(self, files: Mapping[str, bytes], folder: Path) -> None:
         """Write the rendered files, and the list of plugins where this packer knows such a thing."""
         render.write(files, folder)
-        if self.version >= _PLUGINS_SINCE:
+        if self.version >= render.PLUGINS_SINCE:
             render.write({"plugins.pkr.hcl": render.plugins(self.settings.plugins)}, folder)
 
     def validate(self, folder: Path, variables: Mapping[str, str], progress: Progress) -> None:
@@ -96,8 +108,9 @@ class Packer:
         variables: Mapping[str, str],
         progress: Progress,
         watch: Callable[[], None] = lambda: None,
-    ) -> list[Path]:
-        """Build, and return the files that packer made.
+        access: Mapping[str, str] | None = None,
+    ) -> Artifact:
+        """Build, and return what packer made. `access` is of the environment: how it gets into a cloud.
 
         Raises:
             BuildFailed: it ended without an artifact.
@@ -119,36 +132,31 @@ class Packer:
                 silence,
                 timeout=self.settings.timeout,
                 watch=watched,
+                access=access or {},
             )
         except CommandFailed as failure:
             reason = _reason(failure.output)
             kind = Stalled if "Timeout waiting for SSH" in reason else BuildFailed
             raise kind(f"packer: {reason}", hint="the whole story is in the log") from failure
-        return self._artifacts(manifest)
+        return self._artifact(manifest)
 
-    def _artifacts(self, manifest: Path) -> list[Path]:
-        """The files of the last run that the manifest tells of: it may tell of earlier ones too."""
+    def _artifact(self, manifest: Path) -> Artifact:
+        """The artifact of the last run that the manifest tells of: it may tell of earlier ones too."""
         try:
             told = json.loads(manifest.read_text())
-            files = [
-                manifest.parent / file["name"]
-                for build in told["builds"]
-                if build["packer_run_uuid"] == told["last_run_uuid"]
-                for file in build["files"] or ()
-            ]
-        except (OSError, ValueError, TypeError, KeyError):
-            files = []
-        if not files:
-            raise BuildFailed("packer ended well but made nothing", hint="the log has its words")
-        return files
+            (build,) = (each for each in told["builds"] if each["packer_run_uuid"] == told["last_run_uuid"])
+            files = tuple(manifest.parent / file["name"] for file in build["files"] or ())
+            return Artifact(str(build["artifact_id"]), files)
+        except (OSError, ValueError, TypeError, KeyError) as problem:
+            raise BuildFailed("packer ended well but made nothing", hint="the log has its words") from problem
 
     def _init(self, folder: Path, progress: Progress) -> None:
-        if self.version >= _PLUGINS_SINCE:
+        if self.version >= render.PLUGINS_SINCE:
             self._run(["init", "."], folder, {}, progress, timeout=600)
 
     def _target(self) -> list[str]:
         # 1.6.6 does not take a folder that holds other files.
-        return ["."] if self.version >= _PLUGINS_SINCE else ["image.pkr.hcl"]
+        return ["."] if self.version >= render.PLUGINS_SINCE else ["image.pkr.hcl"]
 
     def _run(
         self,
@@ -159,12 +167,13 @@ class Packer:
         *,
         timeout: float,
         watch: Callable[[], None] = lambda: None,
+        access: Mapping[str, str] | None = None,
     ) -> None:
         (folder / _TEMPORARY).mkdir(mode=0o700, exist_ok=True)
         process.run(
             [self.settings.binary, *words],
             cwd=folder,
-            env={**_environment(variables), "TMPDIR": _TEMPORARY, "PACKER_CACHE_DIR": _TEMPORARY},
+            env={**(access or {}), **_environment(variables), "TMPDIR": _TEMPORARY, "PACKER_CACHE_DIR": _TEMPORARY},
             on_line=progress.line,
             watch=watch,
             timeout=timeout,

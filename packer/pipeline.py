@@ -7,14 +7,14 @@ image is what it was, and what fails leaves nothing behind.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 
-from cloud import names, wait
-from cloud.base import Base, Build, Cloud, Image, current
+from cloud import names, wait, work
+from cloud.base import Artifact, Base, Build, Cloud, Image, current
 from cloud.errors import CommandFailed, DiskFull, InputError, TimedOut
 from cloud.progress import Progress
 from packer import promotion, proof, record
@@ -28,9 +28,6 @@ T = TypeVar("T")
 
 ATTEMPTS = 2
 """An emulated guest with two processors hangs once in some thirty boots; the next one does not."""
-
-LEAST_FREE = 64 << 20
-"""Bytes free below which a build is ended: its VM would only see a broken disk."""
 
 
 @dataclass(frozen=True)
@@ -55,22 +52,23 @@ class Plan:
         return not self.steps
 
 
-def plan(definition: Definition, cloud: Cloud, *, force: bool = False, promote: bool = True) -> Plan:
+def plan(definition: Definition, cloud: Cloud, oldest: str, *, force: bool = False, promote: bool = True) -> Plan:
     """Look what there is, and say what is missing.
 
     A build with the same fingerprint that is newer than the current one is gone on with, from the
     first step that it lacks. One that was taken back is left alone: only a person, or `force`,
-    brings it again.
+    brings it again. `oldest` is the oldest packer that the files are for.
 
     Raises:
         InputError: the definition can't be rendered, or its base can't be had here.
     """
-    files = render(definition, cloud.name, cloud.images.source())
+    files = render(definition, cloud.name, cloud.images.source(), oldest)
     base = cloud.images.resolve(definition.base_on(cloud.name))
     mark = fingerprint(files, base)
     builds = cloud.images.list(definition.name)
     now = current(builds)
-    newer = [image for image in builds if now is None or image.created > now.created]
+    ours = [image for image in builds if image.state != "plain"]
+    newer = [image for image in ours if now not in ours or image.created > now.created]
     same = [image for image in newer if image.tags.get(names.FINGERPRINT) == mark]
     last = ("promote", "prune") if promote else ("prune",)
 
@@ -80,6 +78,8 @@ def plan(definition: Definition, cloud: Cloud, *, force: bool = False, promote: 
     if force:
         return decided(("build", "prove", *last), None, "asked for")
     if now is not None and now.tags.get(names.FINGERPRINT) == mark:
+        if promote and not cloud.images.announced(now):
+            return decided(("promote",), now, "others do not read yet that it is current")
         return decided((), now, "nothing that the build reads has changed")
     if not same:
         why = "there is no build yet" if now is None else f"its inputs differ from those of {now.build}"
@@ -131,6 +131,7 @@ def apply(plan: Plan, cloud: Cloud, packer: Packer, keep: int, progress: Progres
                     image, checks = _prove(plan, image, cloud, progress)
                 if step == "promote":
                     image = cloud.images.tag(image, {names.PROMOTED: names.moment(wait.clock.now())})
+                    cloud.images.announce(image)
                 if step == "prune":
                     pruned = promotion.prune(promotion.superfluous(cloud, name, keep), cloud)
             seconds[step] = wait.clock.monotonic() - began
@@ -161,6 +162,8 @@ def _build(plan: Plan, build: Build, cloud: Cloud, packer: Packer, created: str,
     tags = {
         names.KIND: "image",
         names.IMAGE: plan.definition.name,
+        names.BUILD: build.name,
+        names.OWNER: work.owner(os.environ),
         names.CREATED: created,
         names.FINGERPRINT: plan.fingerprint,
     }
@@ -168,21 +171,22 @@ def _build(plan: Plan, build: Build, cloud: Cloud, packer: Packer, created: str,
     written = record.write(build.folder / "record.json", plan, build.name, created, packer)
     with _disk_full_told(cloud):
         variables = {**cloud.images.prepare(build, plan.base, progress), "record": str(written)}
-        artifact = _twice(lambda: _packer(plan, build, cloud, packer, variables, progress), progress)
+        with _blamed(cloud):
+            artifact = _twice(lambda: _packer(plan, build, cloud, packer, variables, progress), progress)
         return cloud.images.adopt(build, artifact, tags)
 
 
 def _packer(
     plan: Plan, build: Build, cloud: Cloud, packer: Packer, variables: Mapping[str, str], progress: Progress
-) -> list[Path]:
+) -> Artifact:
     folder = build.folder / "packer"
     packer.place(plan.files, folder)
 
     def watch() -> None:
-        if cloud.images.cost().free < LEAST_FREE:
+        if cloud.images.cost().full:
             raise _full(cloud)
 
-    return packer.build(folder, variables, progress, watch)
+    return packer.build(folder, variables, progress, watch, cloud.images.environment())
 
 
 def _prove(plan: Plan, image: Image, cloud: Cloud, progress: Progress) -> tuple[Image, tuple[proof.Check, ...]]:
@@ -198,7 +202,7 @@ def _prove(plan: Plan, image: Image, cloud: Cloud, progress: Progress) -> tuple[
 
 
 def _booted(plan: Plan, image: Image, cloud: Cloud, progress: Progress) -> proof.Proof:
-    tags = {names.KIND: "proof", names.IMAGE: image.name}
+    tags = work.marks("proof", image.name, image.build)
     machine = cloud.machines.start(image, name=f"proof-{wait.clock.token()}", user=plan.definition.user, tags=tags)
     try:
         told = {"build": image.build, "fingerprint": plan.fingerprint}
@@ -220,6 +224,17 @@ def _twice(attempt: Callable[[], T], progress: Progress) -> T:
 
 
 @contextmanager
+def _blamed(cloud: Cloud) -> Iterator[None]:
+    """What packer heard from a cloud, as the kind of error that it is."""
+    try:
+        yield
+    except BuildFailed as failed:
+        if kind := cloud.images.blame(failed.message):
+            raise kind(failed.message, hint=failed.hint) from failed
+        raise
+
+
+@contextmanager
 def _disk_full_told(cloud: Cloud) -> Iterator[None]:
     """A full disk shows itself in many ways; it is told in one."""
     try:
@@ -227,7 +242,7 @@ def _disk_full_told(cloud: Cloud) -> Iterator[None]:
     except (OSError, CommandFailed, BuildFailed) as problem:
         output = problem.output if isinstance(problem, CommandFailed) else (str(problem),)
         full = getattr(problem, "errno", None) == errno.ENOSPC
-        if full or any("No space left" in line for line in output) or cloud.images.cost().free < LEAST_FREE:
+        if full or any("No space left" in line for line in output) or cloud.images.cost().full:
             raise _full(cloud) from problem
         raise
 

@@ -38,6 +38,7 @@ def promote(cloud: Cloud, image: Image) -> Image:
     for other in reversed(cloud.images.list(image.name)):
         if other.state == "promoted" and other.created > image.created:
             cloud.images.tag(other, {names.PROMOTED: None, names.WITHDRAWN: now})
+    cloud.images.announce(promoted)
     return promoted
 
 
@@ -70,7 +71,7 @@ class Superfluous:
 
 def superfluous(cloud: Cloud, name: str, keep: int) -> Superfluous:
     """All builds but `keep`: the current one, the newest that were proven, and any in use."""
-    builds = cloud.images.list(name)
+    builds = [image for image in cloud.images.list(name) if image.state != "plain"]
     now = current(builds)
     proven = [image for image in builds if image.state != "built" and image != now]
     kept = [*([now] if now else []), *proven][:keep]

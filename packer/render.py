@@ -25,8 +25,11 @@ GUEST = "/var/tmp/kontain"  # noqa: S108  # in the VM, which nobody else is on
 HARNESS = ("check.sh", "report.sh", "step.sh")
 """What runs the steps and their checks; the same for every definition."""
 
-SOURCES = {"local": "source.qemu.image"}
+SOURCES = {"aws": "source.amazon-ebs.image", "azure": "source.azure-arm.image", "local": "source.qemu.image"}
 """Packer's name for each cloud's source."""
+
+PLUGINS_SINCE = (1, 7, 0)
+"""The first packer whose builders are plugins with versions of their own."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -67,10 +70,11 @@ def readable(text: str) -> None:
         raise InputError(f"{text!r} is not in Unicode's normal form C, and packer would change it")
 
 
-def render(definition: Definition, cloud: str, source: Mapping[str, str | int]) -> dict[str, bytes]:
+def render(definition: Definition, cloud: str, source: Mapping[str, str | int], oldest: str) -> dict[str, bytes]:
     """The files that packer needs to build the definition on that cloud, by their relative path.
 
-    `source` fills the cloud's own template, `source.<cloud>.pkr.hcl.j2`.
+    `source` fills the cloud's own template, `source.<cloud>.pkr.hcl.j2`. `oldest` is the oldest packer
+    that must understand them: one before 1.7 brings builders that lack some options.
 
     They depend on nothing but the arguments and the files of this project: not on the clock, the
     folder or the machine.
@@ -82,6 +86,7 @@ def render(definition: Definition, cloud: str, source: Mapping[str, str | int]) 
     text = template.render(
         cloud=cloud,
         type=SOURCES[cloud],
+        current=tuple(map(int, oldest.split("."))) >= PLUGINS_SINCE,
         steps=definition.steps,
         guest=GUEST,
         **source,

@@ -16,6 +16,9 @@ from typing import Any
 
 import msgspec
 
+from cloud.aws.settings import AwsSettings
+from cloud.azure.settings import AzureSettings
+from cloud.caller import CallerSettings
 from cloud.errors import InputError
 from cloud.local.settings import LocalSettings
 from packer.settings import ImagesSettings, PackerSettings
@@ -34,6 +37,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     images: ImagesSettings
     packer: PackerSettings
     local: LocalSettings
+    aws: AwsSettings
+    azure: AzureSettings
+    caller: CallerSettings
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def l0base(
     from tasks import _tools
 
     settings, definition, clouds = _opened(cloud, name)
-    plans = [pipeline.plan(definition, each, force=force, promote=promote) for each in clouds]
+    plans = [pipeline.plan(definition, each, settings.packer.minimum, force=force, promote=promote) for each in clouds]
     rows = [_plan_row(todo, each) for todo, each in zip(plans, clouds, strict=True)]
     if plan or all(todo.up_to_date for todo in plans):
         _console.result(rows, as_json=json, text=_plan_text(rows))
@@ -83,9 +83,9 @@ def render(c: Context, cloud: list[str], name: str = "", output: str = "rendered
     """
     from packer.render import render, write
 
-    _, definition, clouds = _opened(cloud, name)
+    settings, definition, clouds = _opened(cloud, name)
     for each in clouds:
-        write(render(definition, each.name, each.images.source()), Path(output) / each.name)
+        write(render(definition, each.name, each.images.source(), settings.packer.minimum), Path(output) / each.name)
         print(Path(output) / each.name)
 
 
@@ -109,7 +109,8 @@ def validate(c: Context, cloud: list[str], name: str = "", yes: bool = False) ->
             with console.step(f"validate {definition.name} on {each.name}", number, len(clouds)):
                 place, sample = Path(folder, each.name, "files"), Path(folder, each.name, "sample")
                 sample.mkdir(parents=True)
-                packer.place(render(definition, each.name, each.images.source()), place)
+                packer.suffices(each.name)
+                packer.place(render(definition, each.name, each.images.source(), settings.packer.minimum), place)
                 packer.validate(place, each.images.sample(sample), console)
 
 
@@ -190,7 +191,7 @@ def _opened(names: list[str], name: str) -> tuple[Settings, Definition, list[Clo
     if not chosen:
         raise InputError("no cloud is named", hint="--cloud local builds and runs on this machine")
     definition = load(Path(settings.images.definition), name)
-    return settings, definition, [connect(each, settings.local) for each in dict.fromkeys(chosen)]
+    return settings, definition, [connect(each, settings) for each in dict.fromkeys(chosen)]
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import subprocess
 from datetime import datetime, timedelta
 
 from cloud import connect, names, wait
-from cloud.base import Cloud, Image
+from cloud.base import Artifact, Cloud, Image
 from tasks import _settings
 from tests.toolkit import ROOT, Toolkit
 
@@ -32,7 +32,7 @@ def planted(cloud: Cloud, name: str, fingerprint: str, *states: str, created: da
         names.FINGERPRINT: fingerprint,
         **{f"km-{state}": moment for state in states},
     }
-    image = cloud.images.adopt(build, [overlay], tags)
+    image = cloud.images.adopt(build, Artifact("VM", (overlay,)), tags)
     cloud.images.finish(build)
     return image
 
@@ -40,7 +40,7 @@ def planted(cloud: Cloud, name: str, fingerprint: str, *states: str, created: da
 def plant(toolkit: Toolkit, token: str, *, days_ago: int = 0, fingerprint: str = "", promoted: bool = True) -> Image:
     """A proven build whose name ends with the token; without a fingerprint it is of today's inputs."""
     plan = toolkit.run("images.l0base", "--cloud", "local", "--plan", "--json").json[0]
-    cloud = connect("local", _settings.load(toolkit.environment).local)
+    cloud = connect("local", _settings.load(toolkit.environment))
     states = ("proven", "promoted") if promoted else ("proven",)
     created = wait.clock.now() - timedelta(days=days_ago)
     return planted(cloud, plan["image"], fingerprint or plan["fingerprint"], *states, created=created, token=token)

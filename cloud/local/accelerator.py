@@ -14,8 +14,9 @@ from pathlib import Path
 
 from cloud import process
 from cloud.errors import CommandFailed, TimedOut
+from cloud.files import write_json
 from cloud.local import qemu
-from cloud.local.store import Store, write_json
+from cloud.local.store import Store
 
 DEADLINE = 20.0
 """Seconds for the kernel's first words. Under KVM proper they come within two."""

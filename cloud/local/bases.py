@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 from cloud.base import Base
 from cloud.errors import InputError
+from cloud.files import discard, lock, replaced, write_json
 from cloud.local import bootstrap, download
-from cloud.local.store import Store, discard, lock, replaced, write_json
+from cloud.local.store import Store
 from cloud.progress import Progress
 
 

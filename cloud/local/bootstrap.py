@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cloud import process
 from cloud.errors import CommandFailed, InputError, TemporaryError
-from cloud.local.store import erase
+from cloud.files import erase
 from cloud.progress import Progress
 
 SCRIPTS = Path(__file__).parent / "scripts"

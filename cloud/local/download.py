@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from cloud import process, wait
 from cloud.errors import InputError, Interrupted, TemporaryError
-from cloud.local.store import erase
+from cloud.files import erase
 from cloud.progress import Progress
 
 if TYPE_CHECKING:

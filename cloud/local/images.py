@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from cloud import process, ssh, userdata
-from cloud.base import Base, Build, Cost, Image, Leftover, newest_first
-from cloud.errors import NotFound, TemporaryError
+from cloud.base import Artifact, Base, Build, Cost, Image, Leftover, newest_first
+from cloud.errors import KitError, NotFound
+from cloud.files import discard, erase, is_half, lock, replaced, write_json
 from cloud.local import accelerator, bases, machines, qemu
 from cloud.local.settings import LocalSettings
-from cloud.local.store import Store, discard, erase, held, is_half, lock, replaced, write_json
-from cloud.names import IMAGE
+from cloud.local.store import Store
+from cloud.names import CREATED, IMAGE, parse_moment
 from cloud.progress import Progress
+from cloud.work import Work
 
 BUILDER = "builder"
 """The user that packer logs in as. `clean.sh` removes it, when all else is done."""
@@ -34,7 +33,7 @@ class LocalImages:
     def __init__(self, store: Store, settings: LocalSettings) -> None:
         self._store = store
         self._settings = settings
-        self._locks: dict[str, FileLock] = {}
+        self._work = Work(store.builds)
 
     def resolve(self, base: Mapping[str, Any]) -> Base:
         """What a definition's base is today."""
@@ -51,24 +50,13 @@ class LocalImages:
         minutes = {"kvm": "2 to 4", "tcg": "5 to 12"}.get(chosen, "2 to 12")
         return Cost(minutes, SPACE, self._store.free())
 
+    def environment(self) -> Mapping[str, str]:
+        """Nothing: no secret is needed here."""
+        return {}
+
     def begin(self, build: str) -> Build:
-        """Open a build: a folder that is ours as long as this process lives.
-
-        What a killed process left of the same build is removed first.
-
-        Raises:
-            TemporaryError: another process works on it.
-        """
-        folder = self._store.builds / build
-        if held(folder / "lock"):
-            raise TemporaryError(f"another process works on {build}", hint="wait for it, then again")
-        if folder.exists():
-            discard(folder)
-        with replaced(folder) as fresh:
-            fresh.mkdir(mode=0o700)
-            self._locks[build] = lock(fresh / "lock")
-            self._locks[build].acquire()
-        return Build(build, folder)
+        """Open a build: a folder that is ours as long as this process lives."""
+        return Build(build, self._work.begin(build))
 
     def prepare(self, build: Build, base: Base, progress: Progress) -> Mapping[str, str]:
         """Make the base, a key and a seed for packer's VM; the variables of its qemu source."""
@@ -101,9 +89,11 @@ class LocalImages:
             "ssh_timeout": f"{self._settings.boot_timeout}s",
         }
 
-    def adopt(self, build: Build, artifact: Sequence[Path], tags: Mapping[str, str]) -> Image:
+    def adopt(self, build: Build, artifact: Artifact, tags: Mapping[str, str]) -> Image:
         """Make an image of packer's overlay: one file that needs no other, packed."""
-        (overlay,) = artifact
+        if len(artifact.files) != 1:
+            raise KitError(f"packer made {len(artifact.files)} files instead of a disk", hint="its log tells more")
+        (overlay,) = artifact.files
         folder = self._store.images / build.name
         with replaced(folder) as fresh:
             fresh.mkdir(mode=0o700)
@@ -121,10 +111,12 @@ class LocalImages:
         _sync(self._store.images)
         return self._read(folder)
 
+    def blame(self, words: str) -> None:
+        """Nothing: what fails here fails in words of our own."""
+
     def finish(self, build: Build) -> None:
         """Close a build: its folder goes, and with it all that it wrote but an image."""
-        shutil.rmtree(build.folder, ignore_errors=True)
-        self._locks.pop(build.name).release()
+        self._work.finish(build.name)
 
     def list(self, name: str) -> Sequence[Image]:
         """The builds of an image, newest first."""
@@ -140,6 +132,13 @@ class LocalImages:
             write_json(folder / "image.json", {"build": image.build, "tags": kept})
         return self._read(folder)
 
+    def announce(self, image: Image) -> None:
+        """Nothing: who reads this store reads its tags."""
+
+    def announced(self, image: Image) -> bool:
+        """Always."""
+        return True
+
     def describe(self, image: Image, record: Mapping[str, object]) -> None:
         """Put the build record beside the image."""
         write_json(Path(image.id) / "record.json", record)
@@ -150,14 +149,14 @@ class LocalImages:
 
     def in_use(self, image: Image) -> str:
         """The build under way, or the machine whose disk is an overlay of this one."""
-        if held(self._store.builds / image.build / "lock"):
+        if self._work.busy(image.build):
             return "its build"
         users = [folder.name for folder in machines.folders(self._store) if machines.image_of(folder) == image.id]
         return f"machine {users[0]}" if users else ""
 
     def leftovers(self) -> Sequence[Leftover]:
         """Builds whose process is gone with their VMs, half-made files, and bases that none will use."""
-        dead = [path for path in self._store.builds.iterdir() if path.name[0] != "." and not held(path / "lock")]
+        dead = [self._store.builds / name for name in self._work.dead()]
         halves = [
             path
             for folder in (self._store.builds, self._store.images, self._store.bases, self._store.machines)
@@ -190,7 +189,8 @@ class LocalImages:
             size = (folder / "disk.qcow2").stat().st_size
         except FileNotFoundError as problem:
             raise NotFound(f"{folder.name} is not there any more", hint="./inv images.list") from problem
-        return Image("local", told["tags"][IMAGE], told["build"], str(folder), size, told["tags"])
+        tags = told["tags"]
+        return Image("local", tags[IMAGE], told["build"], str(folder), size, parse_moment(tags[CREATED]), tags)
 
 
 def _sync(path: Path) -> None:

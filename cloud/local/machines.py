@@ -14,9 +14,10 @@ from filelock import FileLock
 
 from cloud import names, process, ssh, userdata
 from cloud.base import Image, Machine
+from cloud.files import discard, held, lock, replaced, write_json
 from cloud.local import accelerator, qemu
 from cloud.local.settings import LocalSettings
-from cloud.local.store import Store, discard, held, lock, replaced, write_json
+from cloud.local.store import Store
 
 
 class LocalMachines:
@@ -56,7 +57,7 @@ class LocalMachines:
         public = ssh.make_key(folder / "key", folder.name)
         host = ssh.make_key(folder / "host_key", folder.name)
         data = userdata.login(user, [public]) | userdata.host_key((folder / "host_key").read_text(), host)
-        _seed(folder / "seed.iso", userdata.write(data), userdata.metadata(folder.name, folder.name))
+        write_seed(folder / "seed.iso", userdata.write(data), userdata.metadata(folder.name, folder.name))
         base, size = Path(image.id) / "disk.qcow2", f"{self._settings.disk}G"
         disk = folder / "disk.qcow2"
         process.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", disk, size])
@@ -125,7 +126,7 @@ def _told(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "machine.json").read_text()))
 
 
-def _seed(path: Path, user_data: str, meta_data: str) -> None:
+def write_seed(path: Path, user_data: str, meta_data: str) -> None:
     """A disk that cloud-init's NoCloud reads: its label is `cidata`."""
     iso = pycdlib.PyCdlib()
     iso.new(interchange_level=3, rock_ridge="1.09", vol_ident="cidata")

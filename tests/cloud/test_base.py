@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -22,8 +23,12 @@ STATES = {
 
 def image(number: int, minutes: int, state: str) -> Image:
     created = EPOCH + timedelta(minutes=minutes)
-    tags = {names.CREATED: names.moment(created), **{tag: names.moment(EPOCH) for tag in STATES[state]}}
-    return Image("local", "Image", f"Image-{number:03}", f"/images/{number}", 1, tags)
+    tags = {
+        names.KIND: "image",
+        names.CREATED: names.moment(created),
+        **{tag: names.moment(EPOCH) for tag in STATES[state]},
+    }
+    return Image("local", "Image", f"Image-{number:03}", f"/images/{number}", 1, created, tags)
 
 
 builds = st.lists(st.tuples(st.integers(0, 5), st.sampled_from(sorted(STATES)))).map(
@@ -56,7 +61,7 @@ def test_a_build_is_as_far_as_its_tags_say(state: str) -> None:
 
 def test_a_build_that_is_promoted_again_is_not_withdrawn() -> None:
     told = image(1, 0, "withdrawn")
-    again = Image(told.cloud, told.name, told.build, told.id, 1, {**told.tags, names.PROMOTED: names.moment(EPOCH)})
+    again = replace(told, tags={**told.tags, names.PROMOTED: names.moment(EPOCH)})
     assert again.state == "promoted" and current([again]) == again
 
 

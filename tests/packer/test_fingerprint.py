@@ -30,7 +30,7 @@ from packer.render import render
 
 def mark(disk=20, builder="builder", base="debian-1", source=None):
     told = definition.load(Path("packer/definitions/l0base.toml"))
-    files = render(told, "local", {"builder": builder, "disk": disk})
+    files = render(told, "local", {"builder": builder, "disk": disk}, "1.6.6")
     return fingerprint(files, Base(base, source or {}))
 
 found = {"": mark()}

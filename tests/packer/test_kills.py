@@ -51,13 +51,13 @@ from pathlib import Path
 from cloud import connect
 from tasks._settings import load
 from tests.planted import planted
-cloud = connect("local", load().local)
+cloud = connect("local", load())
 planted(cloud, "{NAME}", "", "proven", "promoted", created=datetime.now(UTC))
 """
 
 
 def opened(toolkit: Toolkit) -> Cloud:
-    return connect("local", load({"KM_LOCAL__STORE": str(toolkit.store)}).local)
+    return connect("local", load({"KM_LOCAL__STORE": str(toolkit.store)}))
 
 
 @pytest.fixture

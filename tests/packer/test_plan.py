@@ -23,7 +23,7 @@ ALL = ("build", "prove", "promote", "prune")
 def cloud(tmp_path: Path) -> Cloud:
     """This machine, with no image yet."""
     base = {"KM_LOCAL__BASE_URL": "/somewhere/base.qcow2", "KM_LOCAL__BASE_SHA256": "a" * 64}
-    return connect("local", settings({"KM_LOCAL__STORE": str(tmp_path / "store"), **base}).local)
+    return connect("local", settings({"KM_LOCAL__STORE": str(tmp_path / "store"), **base}))
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def built(cloud: Cloud, mark: str, *states: str, minutes_ago: int = 0) -> Image:
 
 
 def planned(cloud: Cloud, definition: Definition, *, force: bool = False, promote: bool = True) -> Plan:
-    return pipeline.plan(definition, cloud, force=force, promote=promote)
+    return pipeline.plan(definition, cloud, "1.6.6", force=force, promote=promote)
 
 
 @pytest.fixture

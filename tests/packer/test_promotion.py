@@ -26,7 +26,7 @@ _numbers = itertools.count()
 
 
 def opened(store: Path) -> Cloud:
-    return connect("local", load({"KM_LOCAL__STORE": str(store)}).local)
+    return connect("local", load({"KM_LOCAL__STORE": str(store)}))
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ VARIABLES = {
 def rendered(tmp_path: Path) -> dict[str, bytes]:
     """The files of L0BaseImage on this machine, with the project's own settings."""
     local = LocalImages(Store.at(str(tmp_path / "store")), _settings.load({}, tmp_path / "none").local)
-    return render(definitions.load(definitions.DEFINITIONS / "l0base.toml"), "local", local.source())
+    return render(definitions.load(definitions.DEFINITIONS / "l0base.toml"), "local", local.source(), "1.6.6")
 
 
 def packer(folder: Path, *words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -215,7 +215,7 @@ class TestTheTextsOfADefinition:
         path = folder / "a.toml"
         path.write_text("".join(f"{key} = {toml(value)}\n" for key, value in told.items()), "utf-8")
         try:
-            files = render(definitions.load(path), "local", {"builder": "builder", "disk": 20})
+            files = render(definitions.load(path), "local", {"builder": "builder", "disk": 20}, "1.6.6")
         except InputError as error:
             is_one_line_with_the_file(error)
             return

@@ -1,0 +1,105 @@
+"""The VMs behind a fake cloud: QEMU processes, each on an overlay of the disk that its image is.
+
+What a fake calls a running machine is one that runs: packer provisions it over ssh, an image of it
+is a copy of its disk, and what is booted from that image is what was provisioned.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import threading
+from pathlib import Path
+
+from cloud import userdata
+from cloud.errors import KitError
+from cloud.local import qemu
+from cloud.local.machines import write_seed
+
+
+class Guests:
+    """Micro guests in a folder. The newest has the one address: 127.0.0.1, `port`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._newest: Path | None = None
+        self._door = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._door.getsockname()[1]
+        threading.Thread(target=self._let_in, daemon=True).start()
+
+    def close(self) -> None:
+        """End all of them."""
+        self._door.close()
+        for folder in self._folder.iterdir():
+            qemu.unplug(folder)
+
+    def boot(self, name: str, disk: Path, user_data: str) -> None:
+        """Start a machine on an overlay of the disk, with that user data; again after `halt`."""
+        folder = self._folder / name
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            write_seed(folder / "seed.iso", user_data, userdata.metadata(name, name))
+            subprocess.run(
+                ["qemu-img", "create", "-q", "-f", "qcow2", "-b", disk, "-F", "qcow2", folder / "disk.qcow2", "2G"],
+                check=True,
+            )
+        qemu.start(folder, accelerator="tcg", cpus=1, memory=256)
+        self._newest = folder
+
+    def halt(self, name: str) -> None:
+        """End the machine's process; its disk stays. It may have ended by itself."""
+        qemu.unplug(self._folder / name)
+
+    def runs(self, name: str) -> bool:
+        """Whether the machine's process lives."""
+        return qemu.alive(self._folder / name)
+
+    def console(self, name: str) -> str:
+        """What it printed on its console."""
+        return (self._folder / name / "console.log").read_text(errors="replace")
+
+    def capture(self, name: str, disk: Path) -> None:
+        """Copy the disk of a machine that is halted, as one file."""
+        subprocess.run(
+            ["qemu-img", "convert", "-O", "qcow2", self._folder / name / "disk.qcow2", disk],
+            check=True,
+        )
+
+    def erase(self, name: str) -> None:
+        """End it, and remove its disk."""
+        qemu.unplug(self._folder / name)
+        shutil.rmtree(self._folder / name, ignore_errors=True)
+
+    def _let_in(self) -> None:
+        while True:
+            try:
+                caller, _ = self._door.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._lead, args=(caller,), daemon=True).start()
+
+    def _lead(self, caller: socket.socket) -> None:
+        try:
+            assert self._newest is not None
+            guest = socket.create_connection(("127.0.0.1", qemu.ssh_port(self._newest)), timeout=5)
+        except (KitError, OSError, AssertionError):
+            caller.close()  # as a machine that is not up yet
+            return
+        guest.settimeout(None)
+        threading.Thread(target=_pass_on, args=(caller, guest), daemon=True).start()
+        _pass_on(guest, caller)
+
+
+def _pass_on(here: socket.socket, there: socket.socket) -> None:
+    try:
+        while part := here.recv(1 << 16):
+            there.sendall(part)
+    except OSError:
+        pass
+    finally:
+        for end in (here, there):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
