@@ -48,7 +48,7 @@ def connect(name: str, settings: Settings) -> Cloud:
     Raises:
         InputError: there is no cloud of that name.
     """
-    match WORDS.get(name, name):
+    match name:
         case "aws":
             from cloud.aws import AwsCloud
 

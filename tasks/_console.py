@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -70,20 +71,75 @@ class Console:
         log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self._file = open(log, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115  # see close
         self._guard = threading.Lock()
-        self._head = ""
-        self._began = 0.0
-        self._last = ""
-        self._live = stream.isatty() and os.environ.get("TERM") != "dumb"
+        self.live = stream.isatty() and os.environ.get("TERM") != "dumb"
+        self.steps: list[_Step] = []
+        """Those that are under way."""
+
+    def ear(self, name: str = "") -> Ear:
+        """An ear for work of that name, which may go on beside other work."""
+        return Ear(self, f"{name}: " if name else "")
+
+    def close(self) -> None:
+        """Nothing more will be told."""
+        self._file.close()
+
+    def print(self, text: str) -> None:
+        """A line for a person."""
+        self._raw(f"{chr(13) + chr(27) + '[2K' if self.live else ''}{_printable(text)}\n")
+
+    def paint(self) -> None:
+        """Bring the one line up to date; steps that go on at the same time share it."""
+        under_way = list(self.steps)
+        if under_way:
+            room = (os.get_terminal_size(self._stream.fileno()).columns - 1) // len(under_way)
+            self._raw("\r\x1b[2K" + "".join(_printable(step.now())[: room - 1] + " " for step in under_way))
+
+    def write(self, text: str) -> None:
+        """A line for the log."""
+        with self._guard:
+            self._file.write(f"{datetime.now(UTC):%H:%M:%S} {text}\n")
+            self._file.flush()
+
+    def _raw(self, text: str) -> None:
+        with self._guard:
+            self._stream.write(text)
+            self._stream.flush()
+
+
+@dataclass
+class _Step:
+    """A part of the work that is under way."""
+
+    head: str
+    began: float
+    last: str = ""
+
+    def now(self) -> str:
+        return f"{self.head} {self.elapsed()}  {self.last}"
+
+    def elapsed(self) -> str:
+        return duration(wait.clock.monotonic() - self.began)
+
+
+class Ear:
+    """Hears one piece of work, and says by its name whose word it is."""
+
+    def __init__(self, console: Console, name: str) -> None:
+        self._console = console
+        self._name = name
+        self._step: _Step | None = None
 
     @contextmanager
     def step(self, title: str, number: int, of: int) -> Iterator[None]:
         """Show a part of the work for as long as it lasts, and how it ended."""
-        self._head, self._began, self._last = f"[{number}/{of}] {title}", wait.clock.monotonic(), ""
-        self._write(f"=== {self._head}")
-        if not self._live:
-            self._print(self._head)
+        console = self._console
+        step = self._step = _Step(f"{self._name}[{number}/{of}] {title}", wait.clock.monotonic())
+        console.write(f"=== {step.head}")
+        if not console.live:
+            console.print(step.head)
         ended = threading.Event()
-        painter = threading.Thread(target=self._paint, args=(ended,), daemon=True)
+        painter = threading.Thread(target=self._paint, args=(step, ended), daemon=True)
+        console.steps.append(step)
         painter.start()
         outcome = "failed"
         try:
@@ -92,47 +148,27 @@ class Console:
         finally:
             ended.set()
             painter.join()
-            self._print(f"{self._head}: {outcome} in {self._elapsed()}")
-            self._write(f"=== {self._head}: {outcome} in {self._elapsed()}")
+            console.steps.remove(step)
+            console.print(f"{step.head}: {outcome} in {step.elapsed()}")
+            console.write(f"=== {step.head}: {outcome} in {step.elapsed()}")
 
     def line(self, text: str) -> None:
         """Keep a program's line in the log; the last one is shown."""
-        self._write(text)
-        self._last = text.strip() or self._last
+        self._console.write(f"{self._name}{text}")
+        if self._step and text.strip():
+            self._step.last = text.strip()
 
     def note(self, text: str) -> None:
         """Tell a person something now."""
-        self._write(text)
-        self._print(text)
+        self._console.write(f"{self._name}{text}")
+        self._console.print(f"{self._name}{text}")
 
-    def close(self) -> None:
-        """Nothing more will be told."""
-        self._file.close()
-
-    def _paint(self, ended: threading.Event) -> None:
-        while not ended.wait(0.2 if self._live else HEARTBEAT):
-            now = f"{self._head} {self._elapsed()}  {self._last}"
-            if self._live:
-                width = os.get_terminal_size(self._stream.fileno()).columns
-                self._raw(f"\r\x1b[2K{_printable(now)[: width - 1]}")
+    def _paint(self, step: _Step, ended: threading.Event) -> None:
+        while not ended.wait(0.2 if self._console.live else HEARTBEAT):
+            if self._console.live:
+                self._console.paint()
             else:
-                self._print(now)
-
-    def _print(self, text: str) -> None:
-        self._raw(f"{chr(13) + chr(27) + '[2K' if self._live else ''}{_printable(text)}\n")
-
-    def _raw(self, text: str) -> None:
-        with self._guard:
-            self._stream.write(text)
-            self._stream.flush()
-
-    def _write(self, text: str) -> None:
-        with self._guard:
-            self._file.write(f"{datetime.now(UTC):%H:%M:%S} {text}\n")
-            self._file.flush()
-
-    def _elapsed(self) -> str:
-        return duration(wait.clock.monotonic() - self._began)
+                self._console.print(step.now())
 
 
 def duration(seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from invoke.context import Context
 
@@ -15,10 +15,10 @@ from tasks._task import task
 if TYPE_CHECKING:
     from cloud.base import Cloud, Image
     from packer.definition import Definition
-    from packer.pipeline import Outcome, Plan
+    from packer.pipeline import Outcome
     from tasks._settings import Settings
 
-_CLOUD = {"cloud": "where: local; may be repeated. Without it the setting images.clouds"}
+_CLOUD = {"cloud": "where: aws, azure or local; may be repeated. Without it the setting images.clouds"}
 _NAME = {"name": "another name for the image than its definition's"}
 _JSON = {"json": "print the result as JSON"}
 _PLAN = {"plan": "say what would be done, look only"}
@@ -56,23 +56,37 @@ def l0base(
     """
     from packer import pipeline
     from packer.driver import Packer
-    from tasks import _tools
+    from tasks import _clouds, _images, _tools
 
     settings, definition, clouds = _opened(cloud, name)
-    plans = [pipeline.plan(definition, each, settings.packer.minimum, force=force, promote=promote) for each in clouds]
-    rows = [_plan_row(todo, each) for todo, each in zip(plans, clouds, strict=True)]
-    if plan or all(todo.up_to_date for todo in plans):
-        _console.result(rows, as_json=json, text=_plan_text(rows))
+    oldest = settings.packer.minimum
+    planned = _clouds.ask(clouds, lambda each: pipeline.plan(definition, each, oldest, force=force, promote=promote))
+    plans = {answer.cloud.name: answer.value for answer in planned if answer.value}
+    rows = [_images.plan_row(plans[each.name], each) for each in clouds if each.name in plans]
+    wanted = [each for each in clouds if each.name in plans and not plans[each.name].up_to_date]
+    if plan or not wanted:
+        if rows:
+            _console.result(rows, as_json=json, text=_images.plan_text(rows))
+        _clouds.agree(planned)
         return
-    _console.say(_plan_text(rows))
+    _console.say(_images.plan_text(rows))
     _tools.ensure("images", yes=yes)
     packer = Packer.found(settings.packer)
     with _long_work("images.l0base", clouds) as console:
-        made = [
-            pipeline.apply(todo, each, packer, settings.images.keep, console)
-            for todo, each in zip(plans, clouds, strict=True)
-        ]
-    _console.result([_outcome_row(each) for each in made], as_json=json, text=_outcome_text(made))
+
+        def build(each: Cloud) -> Outcome:
+            packer.suffices(each.name)
+            ear = console.ear(each.name if len(clouds) > 1 else "")
+            return pipeline.apply(plans[each.name], each, packer, settings.images.keep, ear)
+
+        made = _clouds.ask(wanted, build)
+        outcomes = [answer.value for answer in made if answer.value]
+        if outcomes:
+            _console.result(
+                [_images.outcome_row(each) for each in outcomes], as_json=json, text=_images.outcome_text(outcomes)
+            )
+        done = {answer.cloud.name: answer for answer in made}
+        _clouds.agree([done.get(answer.cloud.name, answer) for answer in planned])
 
 
 @task(iterable=["cloud"], help=_CLOUD | _NAME | {"output": "folder to write to: a folder for each cloud in it"})
@@ -106,12 +120,12 @@ def validate(c: Context, cloud: list[str], name: str = "", yes: bool = False) ->
     packer = Packer.found(settings.packer)
     with _long_work("images.validate", clouds) as console, tempfile.TemporaryDirectory() as folder:
         for number, each in enumerate(clouds, 1):
-            with console.step(f"validate {definition.name} on {each.name}", number, len(clouds)):
+            with console.ear().step(f"validate {definition.name} on {each.name}", number, len(clouds)):
                 place, sample = Path(folder, each.name, "files"), Path(folder, each.name, "sample")
                 sample.mkdir(parents=True)
                 packer.suffices(each.name)
                 packer.place(render(definition, each.name, each.images.source(), settings.packer.minimum), place)
-                packer.validate(place, each.images.sample(sample), console)
+                packer.validate(place, each.images.sample(sample), console.ear())
 
 
 @task(name="list", iterable=["cloud"], help=_CLOUD | _NAME | _JSON)
@@ -121,14 +135,18 @@ def list_builds(c: Context, cloud: list[str], name: str = "", json: bool = False
     Example: ./inv images.list --cloud local --json
     """
     from cloud.base import current
+    from tasks import _clouds, _images
 
     _, definition, clouds = _opened(cloud, name)
-    rows: list[_console.Row] = []
-    for each in clouds:
-        builds = each.images.list(definition.name)
-        rows += [_image_row(image, image == current(builds)) for image in builds]
+    found = _clouds.ask(clouds, lambda each: each.images.list(definition.name))
+    rows = [
+        _images.image_row(image, image == current(answer.value or ()))
+        for answer in found
+        for image in answer.value or ()
+    ]
     none = f"no builds of {definition.name}; ./inv images.l0base makes one"
-    _console.result(rows, as_json=json, text=_console.table(_BUILD_COLUMNS, rows, none=none))
+    _console.result(rows, as_json=json, text=_console.table(_images.BUILD_COLUMNS, rows, none=none))
+    _clouds.agree(found)
 
 
 @task(iterable=["cloud"], positional=["build"], help=_CLOUD | _NAME | {"build": "the build's name, or how it ends"})
@@ -140,9 +158,7 @@ def promote(c: Context, build: str, cloud: list[str], name: str = "") -> None:
     from packer import promotion
 
     _, definition, clouds = _opened(cloud, name)
-    for each in clouds:
-        now = promotion.promote(each, promotion.find(each, definition.name, build))
-        print(f"{now.build} is current on {each.name}")
+    _made_current(clouds, lambda each: promotion.promote(each, promotion.find(each, definition.name, build)))
 
 
 @task(iterable=["cloud"], help=_CLOUD | _NAME)
@@ -154,8 +170,7 @@ def rollback(c: Context, cloud: list[str], name: str = "") -> None:
     from packer import promotion
 
     _, definition, clouds = _opened(cloud, name)
-    for each in clouds:
-        print(f"{promotion.rollback(each, definition.name).build} is current on {each.name}")
+    _made_current(clouds, lambda each: promotion.rollback(each, definition.name))
 
 
 @task(iterable=["cloud"], help=_CLOUD | _NAME | _PLAN | {"keep": "builds to keep; 0: the setting images.keep"})
@@ -167,12 +182,30 @@ def prune(c: Context, cloud: list[str], name: str = "", keep: int = 0, plan: boo
     Example: ./inv images.prune --cloud local --keep 2 --plan
     """
     from packer import promotion
+    from tasks import _clouds
 
     settings, definition, clouds = _opened(cloud, name)
-    for each in clouds:
+
+    def removed(each: Cloud) -> tuple[str, ...]:
         found = promotion.superfluous(each, definition.name, keep or settings.images.keep)
-        for text in found.words() if plan else promotion.prune(found, each):
+        return found.words() if plan else promotion.prune(found, each)
+
+    answers = _clouds.ask(clouds, removed)
+    for answer in answers:
+        for text in answer.value or ():
             print(f"{'would remove' if plan else 'removed'} {text}")
+    _clouds.agree(answers)
+
+
+def _made_current(clouds: list[Cloud], act: Callable[[Cloud], Image]) -> None:
+    """Do it on each cloud, and say what is current there now."""
+    from tasks import _clouds
+
+    answers = _clouds.ask(clouds, act)
+    for answer in answers:
+        if answer.value:
+            print(f"{answer.value.build} is current on {answer.cloud.name}")
+    _clouds.agree(answers)
 
 
 def _opened(names: list[str], name: str) -> tuple[Settings, Definition, list[Cloud]]:
@@ -181,7 +214,7 @@ def _opened(names: list[str], name: str) -> tuple[Settings, Definition, list[Clo
     Raises:
         InputError: one of them can't be used, or no cloud is meant.
     """
-    from cloud import connect
+    from cloud import WORDS, connect
     from cloud.errors import InputError
     from packer.definition import load
     from tasks._settings import load as settings_now
@@ -191,7 +224,8 @@ def _opened(names: list[str], name: str) -> tuple[Settings, Definition, list[Clo
     if not chosen:
         raise InputError("no cloud is named", hint="--cloud local builds and runs on this machine")
     definition = load(Path(settings.images.definition), name)
-    return settings, definition, [connect(each, settings) for each in dict.fromkeys(chosen)]
+    canonical = dict.fromkeys(WORDS.get(each, each) for each in chosen)
+    return settings, definition, [connect(each, settings) for each in canonical]
 
 
 @contextmanager
@@ -205,89 +239,21 @@ def _long_work(task: str, clouds: list[Cloud]) -> Iterator[_console.Console]:
     try:
         yield console
     except KitError as error:
-        left = [f"{each.what} {each.id}" for cloud in clouds for each in cloud.images.leftovers()]
         error.add_note(f"log: {console.log}")
-        error.add_note(
-            f"left behind: {'; '.join(left)}: ./inv images.prune removes it" if left else "left behind: nothing"
-        )
+        for line in _left_behind(clouds):
+            error.add_note(line)
         raise
     finally:
         console.close()
 
 
-def _image_row(image: Image, current: bool) -> _console.Row:
-    return {
-        "build": image.build,
-        "cloud": image.cloud,
-        "state": image.state,
-        "current": current,
-        "created": image.created,
-        "size": image.size,
-        "fingerprint": image.tags.get("km-fingerprint", ""),
-        "id": image.id,
-    }
+def _left_behind(clouds: list[Cloud]) -> list[str]:
+    """What killed work left there, having looked."""
+    from tasks import _clouds
 
-
-_BUILD_COLUMNS: dict[str, Callable[[Any], str]] = {
-    "build": str,
-    "cloud": str,
-    "state": str,
-    "current": lambda yes: "current" if yes else "",
-    "created": _console.age,
-    "size": lambda size: f"{size / 1e6:.0f} MB",
-    "id": str,
-}
-
-
-def _plan_row(plan: Plan, cloud: Cloud) -> _console.Row:
-    cost = cloud.images.cost()
-    return {
-        "cloud": plan.cloud,
-        "image": plan.definition.name,
-        "up_to_date": plan.up_to_date,
-        "steps": plan.steps,
-        "reason": plan.reason,
-        "build": plan.start.build if plan.start else None,
-        "fingerprint": plan.fingerprint,
-        "base": plan.base.id,
-        "minutes": cost.minutes if "build" in plan.steps else "0",
-        "space": cost.space if "build" in plan.steps else 0,
-        "free": cost.free,
-    }
-
-
-def _plan_text(rows: list[_console.Row]) -> str:
-    lines = []
-    for row in rows:
-        head = f"{row['image']} on {row['cloud']}"
-        if row["up_to_date"]:
-            lines.append(f"{head} is up to date: {row['reason']}")
-        else:
-            lines.append(f"{head}: {', '.join(row['steps'])}, because {row['reason']}")
-        if row["space"]:
-            lines.append(
-                f"  takes {row['minutes']} minutes and {row['space'] / 1e9:.1f} GB, "
-                f"of {row['free'] / 1e9:.0f} GB that are free"
-            )
-    return "\n".join(lines)
-
-
-def _outcome_row(outcome: Outcome) -> _console.Row:
-    return {
-        **_image_row(outcome.image, outcome.image.state == "promoted"),
-        "checks": [vars(check) for check in outcome.checks],
-        "seconds": {step: round(took, 1) for step, took in outcome.seconds.items()},
-        "pruned": outcome.pruned,
-    }
-
-
-def _outcome_text(outcomes: list[Outcome]) -> str:
-    lines = []
-    for made in outcomes:
-        image = made.image
-        took = _console.duration(sum(made.seconds.values()))
-        proven = f"{len(made.checks)} checks passed" if made.checks else "proven before"
-        lines.append(f"{image.build} on {image.cloud}: {image.state} after {took}, {proven}")
-        lines.append(f"  {image.id} ({image.size / 1e6:.0f} MB)")
-        lines.append(f"  next: ./inv images.list --cloud {image.cloud}")
-    return "\n".join(lines)
+    looked = _clouds.ask(clouds, lambda each: each.images.leftovers())
+    left = [f"{each.what} {each.id}" for answer in looked for each in answer.value or ()]
+    blind = [f"could not look on {answer.cloud.name}: {answer.error.message}" for answer in looked if answer.error]
+    if left:
+        return [*blind, f"left behind: {'; '.join(left)}: ./inv images.prune removes it"]
+    return blind or ["left behind: nothing"]

@@ -69,9 +69,10 @@ def pipe() -> io.StringIO:
 
 
 def work(console: Console) -> None:
-    with console.step("build it", 1, 2):
-        console.line("a line of a program")
-        console.note("something to know")
+    ear = console.ear()
+    with ear.step("build it", 1, 2):
+        ear.line("a line of a program")
+        ear.note("something to know")
     console.close()
 
 
@@ -82,7 +83,7 @@ class TestInAPipe:
 
     def test_a_step_that_fails_says_so(self, pipe: io.StringIO) -> None:
         console = Console("test", pipe)
-        with pytest.raises(KeyError), console.step("build it", 2, 2):
+        with pytest.raises(KeyError), console.ear().step("build it", 2, 2):
             raise KeyError
         console.close()
         assert pipe.getvalue().endswith("[2/2] build it: failed in 0 s\n")
@@ -90,8 +91,9 @@ class TestInAPipe:
     def test_there_is_a_sign_of_life_now_and_then(self, pipe: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(_console, "HEARTBEAT", 0.1)
         console = Console("test", pipe)
-        with console.step("build it", 1, 2):
-            console.line("unpacking gcc")
+        ear = console.ear()
+        with ear.step("build it", 1, 2):
+            ear.line("unpacking gcc")
             time.sleep(0.35)
         console.close()
         beats = [line for line in pipe.getvalue().splitlines() if "unpacking gcc" in line]
@@ -110,13 +112,41 @@ class TestInAPipe:
         work(Console("test", terminal.stream))
         assert "\x1b" not in terminal.text()
 
+    def test_work_side_by_side_says_whose_word_it_is(self, pipe: io.StringIO) -> None:
+        console = Console("test", pipe)
+        aws, azure = console.ear("aws"), console.ear("azure")
+        with aws.step("build it", 1, 2), azure.step("prove it", 2, 4):
+            aws.note("a word")
+            azure.line("a line of a program")
+        console.close()
+        assert pipe.getvalue().splitlines() == [
+            "aws: [1/2] build it",
+            "azure: [2/4] prove it",
+            "aws: a word",
+            "azure: [2/4] prove it: done in 0 s",
+            "aws: [1/2] build it: done in 0 s",
+        ]
+        assert " azure: a line of a program\n" in console.log.read_text()
+
 
 class TestOnATerminal:
+    def test_work_side_by_side_shares_the_line(self) -> None:
+        terminal = Terminal()
+        console = Console("test", terminal.stream)
+        aws, azure = console.ear("aws"), console.ear("azure")
+        with aws.step("build it", 1, 2), azure.step("prove it", 2, 4):
+            time.sleep(0.5)
+        console.close()
+        painted = terminal.text().split("\r\x1b[2K")
+        assert any("aws: [1/2] build" in part and "azure: [2/4] pro" in part for part in painted)
+        assert all(len(part.rstrip("\n")) < 40 for part in painted)
+
     def test_one_line_is_kept_up_to_date_and_fits(self) -> None:
         terminal = Terminal()
         console = Console("test", terminal.stream)
-        with console.step("build it", 1, 2):
-            console.line("unpacking " + "g" * 200)
+        ear = console.ear()
+        with ear.step("build it", 1, 2):
+            ear.line("unpacking " + "g" * 200)
             time.sleep(0.5)
         console.close()
         seen = terminal.text()
@@ -136,9 +166,9 @@ def test_control_characters_never_reach_a_person(text: str) -> None:
     stream = io.StringIO()
     console = Console("test", stream)
     console.log.unlink()
-    with console.step(text, 1, 1):
-        console.note(text)
-    console.note("\x1b[2J\x9b2J\rgone\x07\u202e")
+    with console.ear().step(text, 1, 1):
+        console.ear().note(text)
+    console.ear().note("\x1b[2J\x9b2J\rgone\x07\u202e")
     console.close()
     lines = stream.getvalue().removesuffix("\n").split("\n")
     assert len(lines) == 4 and all(line.isprintable() for line in lines)
@@ -149,9 +179,9 @@ class TestTheLog:
         before = os.umask(0)
         try:
             console = Console("images.l0base", pipe)
-            with console.step("build it", 1, 1):
+            with console.ear().step("build it", 1, 1):
                 for number in range(1000):
-                    console.line(f"line {number} é\x1b[31m")
+                    console.ear().line(f"line {number} é\x1b[31m")
                 # It is whole at any moment: a kill may come.
                 assert "line 999" in console.log.read_text()
             console.close()
@@ -168,7 +198,7 @@ class TestTheLog:
     @pytest.mark.parametrize("text", ["half \ud800 a letter", "a\0b", "two\nlines"])
     def test_takes_any_line(self, text: str, pipe: io.StringIO) -> None:
         console = Console("test", pipe)
-        console.line(text)
+        console.ear().line(text)
         console.close()
         assert console.log.stat().st_size > 0
 
