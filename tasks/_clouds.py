@@ -1,0 +1,64 @@
+"""One thing done on several clouds side by side: each ends on its own, and all are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from cloud.errors import Interrupted, KitError, PartlyFailed
+
+if TYPE_CHECKING:
+    from cloud.base import Cloud
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Answer(Generic[T]):
+    """What became of it on one cloud: a value, or the error."""
+
+    cloud: Cloud
+    value: T | None
+    error: KitError | None = None
+
+
+def ask(clouds: Sequence[Cloud], act: Callable[[Cloud], T]) -> list[Answer[T]]:
+    """Do it on each of them at the same time; the answers come in the order of the clouds."""
+
+    def one(cloud: Cloud) -> Answer[T]:
+        try:
+            return Answer(cloud, act(cloud))
+        except KitError as error:
+            return Answer(cloud, None, error)
+
+    with ThreadPoolExecutor(max(1, len(clouds))) as threads:
+        return list(threads.map(one, clouds))
+
+
+def agree(answers: Sequence[Answer[Any]]) -> None:
+    """See to it that all went well.
+
+    Raises:
+        KitError: the error, where there was one cloud; all of them in one, where all failed.
+        PartlyFailed: some failed and some did not.
+        Interrupted: the caller stopped it.
+    """
+    errors = [(answer.cloud.name, answer.error) for answer in answers if answer.error]
+    if not errors:
+        return
+    first = errors[0][1]
+    if len(answers) == 1:
+        raise first
+    for _, error in errors:
+        if isinstance(error, Interrupted):
+            raise error
+    told = "; ".join(f"{cloud}: {error.message}" for cloud, error in errors)
+    hint = "; ".join(dict.fromkeys(f"{cloud}: {error.hint}" for cloud, error in errors if error.hint))
+    if len(errors) < len(answers):
+        raise PartlyFailed(told, hint=hint)
+    alike = all(error.exit_code == first.exit_code for _, error in errors)
+    whole = KitError(told, hint=hint)
+    whole.exit_code = first.exit_code if alike else KitError.exit_code
+    raise whole

@@ -1,0 +1,79 @@
+"""Several clouds at once: each ends on its own, and the exit code tells how many did well."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pytest
+
+from cloud.base import Cloud
+from cloud.errors import Interrupted, KitError, NotAllowed, PartlyFailed, TemporaryError
+from tasks._clouds import agree, ask
+
+
+@dataclass
+class Named:
+    """A cloud of which nothing but its name is asked."""
+
+    name: str
+
+
+AWS, AZURE = cast(Cloud, Named("aws")), cast(Cloud, Named("azure"))
+
+
+def ending(*ends: KitError | str) -> list[Any]:
+    """The answers of clouds of which each ends so."""
+    left = dict(zip(("aws", "azure"), ends, strict=False))
+
+    def act(cloud: Cloud) -> str:
+        end = left[cloud.name]
+        if isinstance(end, KitError):
+            raise end
+        return end
+
+    return ask([AWS, AZURE][: len(ends)], act)
+
+
+def test_clouds_are_asked_at_the_same_time() -> None:
+    together = threading.Barrier(2, timeout=10)
+    answers = ask([AWS, AZURE], lambda cloud: (together.wait(), cloud.name)[1])
+    assert [answer.value for answer in answers] == ["aws", "azure"]
+
+
+def test_one_that_fails_does_not_keep_the_other_from_its_end() -> None:
+    answers = ending(KitError("no disk"), "built")
+    assert [answer.value for answer in answers] == [None, "built"]
+    with pytest.raises(PartlyFailed, match=r"^aws: no disk$") as failed:
+        agree(answers)
+    assert failed.value.exit_code == 3
+
+
+def test_the_only_one_that_fails_fails_in_its_own_words() -> None:
+    with pytest.raises(NotAllowed, match=r"^not you$"):
+        agree(ending(NotAllowed("not you")))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "code"),
+    [
+        (TemporaryError("slow", hint="later"), TemporaryError("full", hint="later"), 5),
+        (TemporaryError("slow"), NotAllowed("not you"), 1),
+    ],
+    ids=["alike", "unlike"],
+)
+def test_all_that_fail_are_told_in_one_line(first: KitError, second: KitError, code: int) -> None:
+    with pytest.raises(KitError) as failed:
+        agree(ending(first, second))
+    assert failed.value.message == f"aws: {first.message}; azure: {second.message}"
+    assert failed.value.exit_code == code
+
+
+def test_an_interrupt_is_one_whatever_else_failed() -> None:
+    with pytest.raises(Interrupted):
+        agree(ending(KitError("no disk"), Interrupted()))
+
+
+def test_what_went_well_is_not_mentioned() -> None:
+    agree(ending("built", "built"))
