@@ -15,6 +15,7 @@ from tasks._task import task
 if TYPE_CHECKING:
     from cloud.base import Cloud, Image
     from packer.definition import Definition
+    from packer.pipeline import Outcome
     from tasks._settings import Settings
 
 _CLOUD = {"cloud": "where: aws, azure or local; may be repeated. Without it the setting images.clouds"}
@@ -54,13 +55,91 @@ def l0base(
     Example: ./inv images.l0base --cloud local
     """
     from packer import pipeline
-    from tasks import _clouds, _images
+    from packer.driver import Packer
+    from tasks import _clouds, _images, _tools
 
     settings, definition, clouds = _opened(cloud, name)
     oldest = settings.packer.minimum
     planned = _clouds.ask(clouds, lambda each: pipeline.plan(definition, each, oldest, force=force, promote=promote))
     plans = {answer.cloud.name: answer.value for answer in planned if answer.value}
-    rows = []
+    rows = [_images.plan_row(plans[each.name], each) for each in clouds if each.name in plans]
+    wanted = [each for each in clouds if each.name in plans and not plans[each.name].up_to_date]
+    if plan or not wanted:
+        if rows:
+            _console.result(rows, as_json=json, text=_images.plan_text(rows))
+        _clouds.agree(planned)
+        return
+    _console.say(_images.plan_text(rows))
+    _tools.ensure("images", yes=yes)
+    packer = Packer.found(settings.packer)
+    with _long_work("images.l0base", clouds) as console:
+
+        def build(each: Cloud) -> Outcome:
+            packer.suffices(each.name)
+            ear = console.ear(each.name if len(clouds) > 1 else "")
+            return pipeline.apply(plans[each.name], each, packer, settings.images.keep, ear)
+
+        made = _clouds.ask(wanted, build)
+        outcomes = [answer.value for answer in made if answer.value]
+        if outcomes:
+            _console.result(
+                [_images.outcome_row(each) for each in outcomes], as_json=json, text=_images.outcome_text(outcomes)
+            )
+        done = {answer.cloud.name: answer for answer in made}
+        _clouds.agree([done.get(answer.cloud.name, answer) for answer in planned])
+
+
+@task(iterable=["cloud"], help=_CLOUD | _NAME | {"output": "folder to write to: a folder for each cloud in it"})
+def render(c: Context, cloud: list[str], name: str = "", output: str = "rendered") -> None:
+    """Write the files that packer would read, and stop.
+
+    Example: ./inv images.render --cloud local --output /tmp/l0base
+    """
+    from packer.render import render, write
+
+    settings, definition, clouds = _opened(cloud, name)
+    for each in clouds:
+        write(render(definition, each.name, each.images.source(), settings.packer.minimum), Path(output) / each.name)
+        print(Path(output) / each.name)
+
+
+@task(iterable=["cloud"], help=_CLOUD | _NAME | _YES)
+def validate(c: Context, cloud: list[str], name: str = "", yes: bool = False) -> None:
+    """Let packer judge the files that would be rendered.
+
+    Example: ./inv images.validate --cloud local
+    """
+    import tempfile
+
+    from packer.driver import Packer
+    from packer.render import render
+    from tasks import _tools
+
+    settings, definition, clouds = _opened(cloud, name)
+    _tools.ensure("images", yes=yes)
+    packer = Packer.found(settings.packer)
+    with _long_work("images.validate", clouds) as console, tempfile.TemporaryDirectory() as folder:
+        for number, each in enumerate(clouds, 1):
+            with console.ear().step(f"validate {definition.name} on {each.name}", number, len(clouds)):
+                place, sample = Path(folder, each.name, "files"), Path(folder, each.name, "sample")
+                sample.mkdir(parents=True)
+                packer.suffices(each.name)
+                packer.place(render(definition, each.name, each.images.source(), settings.packer.minimum), place)
+                packer.validate(place, each.images.sample(sample), console.ear())
+
+
+@task(name="list", iterable=["cloud"], help=_CLOUD | _NAME | _JSON)
+def list_builds(c: Context, cloud: list[str], name: str = "", json: bool = False) -> None:
+    """Show the builds of the image, and which one is current.
+
+    Example: ./inv images.list --cloud local --json
+    """
+    from cloud.base import current
+    from tasks import _clouds, _images
+
+    _, definition, clouds = _opened(cloud, name)
+    found = _clouds.ask(clouds, lambda each: each.images.list(definition.name))
+    rows: list[_console.Row] = []
     for builds in (answer.value or () for answer in found):
         rows += [_images.image_row(image, image == current(builds)) for image in builds]
     none = f"no builds of {definition.name}; ./inv images.l0base makes one"
