@@ -228,3 +228,11 @@ class Cloud(Protocol):
     @property
     def machines(self) -> Machines:
         """Its machines."""
+
+    def check(self) -> str:
+        """Who we are there and where, by calls that change nothing.
+
+        Raises:
+            NotAllowed: we are not logged in, or lack a right; it is named.
+            TemporaryError: the cloud does not answer.
+        """

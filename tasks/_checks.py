@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from cloud import WORDS, connect
 from cloud.errors import Interrupted, KitError
 from cloud.local import accelerator
 from cloud.local.images import LocalImages
@@ -32,19 +33,27 @@ class Finding:
 Check = Callable[[], Finding]
 
 
-def look() -> list[Finding]:
+def look(clouds: Sequence[str] = ()) -> list[Finding]:
     """Run every check, and return what they found in the order in which they stand.
+
+    `clouds` are logged into; without any those of the settings.
 
     Raises:
         Interrupted: the caller stopped it.
     """
+    chosen = _clouds(clouds)
     checks: dict[str, Check] = {
         "python": _python,
         "dependencies": _dependencies,
         "settings": _settings_load,
-        **{tool.name: partial(_tool, tool) for tool in _tools.tools() if any(map(tool.needed_for, tool.purposes))},
+        **{
+            tool.name: partial(_tool, tool, chosen)
+            for tool in _tools.tools()
+            if any(map(tool.needed_for, tool.purposes))
+        },
         "accelerator": _accelerator,
         "disk": _disk,
+        **{name: partial(_cloud, name) for name in chosen},
     }
     with ThreadPoolExecutor(len(checks)) as threads:
         return list(threads.map(_found, checks, checks.values()))
@@ -77,7 +86,20 @@ def _settings_load() -> Finding:
     return Finding("settings", "ok", f"{len(own)} differ from the defaults")
 
 
-def _tool(tool: _tools.Tool) -> Finding:
+def _clouds(named: Sequence[str]) -> list[str]:
+    """The clouds that are meant, this machine aside: it has checks of its own."""
+    try:
+        chosen = named or _settings.load().images.clouds
+    except KitError:
+        chosen = []  # the check of the settings tells it
+    return [name for name in dict.fromkeys(WORDS.get(name, name) for name in chosen) if name != "local"]
+
+
+def _cloud(name: str) -> Finding:
+    return Finding(name, "ok", connect(name, _settings.load()).check())
+
+
+def _tool(tool: _tools.Tool, clouds: Sequence[str]) -> Finding:
     try:
         version = _tools.version(tool)
     except KitError as problem:
@@ -89,7 +111,7 @@ def _tool(tool: _tools.Tool) -> Finding:
         if _numbers(version) < _numbers(minimum):
             return Finding(
                 tool.name,
-                "warning",
+                "failed" if clouds else "warning",
                 f"{version} does for local; real clouds will be refused",
                 f"install {tool.known_as} {minimum} or newer, and set packer.binary to it",
             )

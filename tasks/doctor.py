@@ -8,19 +8,26 @@ from tasks import _console
 from tasks._task import task
 
 
-@task(help={"json": "print the result as JSON"})
-def doctor(c: Context, json: bool = False) -> None:
-    """Look at tools, settings, disk and accelerator; name each cure.
+@task(
+    iterable=["cloud"],
+    help={
+        "cloud": "a cloud to log into: aws, azure; may be repeated. Without it the setting images.clouds",
+        "json": "print the result as JSON",
+    },
+)
+def doctor(c: Context, cloud: list[str], json: bool = False) -> None:
+    """Look at tools, settings, disk, accelerator and clouds; name each cure.
 
     All checks run side by side and none takes longer than its deadline. It ends with 1 when one
-    failed; a warning costs speed or a part of the work.
+    failed; a warning costs speed or a part of the work. A cloud is asked who we are and whether we
+    may look at images.
 
-    Example: ./inv doctor
+    Example: ./inv doctor --cloud aws
     """
     from cloud.errors import KitError
     from tasks import _checks
 
-    found = _checks.look()
+    found = _checks.look(cloud)
     rows = [vars(finding) for finding in found]
     _console.result(rows, as_json=json, text=_console.table(_COLUMNS, rows, none="nothing to look at"))
     if failed := [finding.name for finding in found if finding.state == "failed"]:

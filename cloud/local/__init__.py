@@ -17,3 +17,8 @@ class LocalCloud:
         store = Store.at(settings.store)
         self.images = LocalImages(store, settings)
         self.machines = LocalMachines(store, settings)
+        self._root = store.root
+
+    def check(self) -> str:
+        """This machine's user needs no other right than to write in the store."""
+        return str(self._root)
