@@ -42,6 +42,7 @@ def look(clouds: Sequence[str] = ()) -> list[Finding]:
         Interrupted: the caller stopped it.
     """
     chosen = _clouds(clouds)
+    tools = [tool for tool in _tools.tools() if any(map(tool.needed_for, tool.purposes))]
     checks: dict[str, Check] = {
         "python": _python,
         "dependencies": _dependencies,
