@@ -47,11 +47,7 @@ def look(clouds: Sequence[str] = ()) -> list[Finding]:
         "python": _python,
         "dependencies": _dependencies,
         "settings": _settings_load,
-        **{
-            tool.name: partial(_tool, tool, chosen)
-            for tool in _tools.tools()
-            if any(map(tool.needed_for, tool.purposes))
-        },
+        **{tool.name: partial(_tool, tool, chosen) for tool in tools},
         "accelerator": _accelerator,
         "disk": _disk,
         **{name: partial(_cloud, name) for name in chosen},
