@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cloud.caller import CallerSettings
     from cloud.local.settings import LocalSettings
 
-NAMES = ("aws", "azure", "local")
+NAMES = ("aws", "local")
 
 WORDS = {"ec2": "aws"}
 """What CI calls a cloud, where that is another word than ours."""
@@ -53,10 +53,6 @@ def connect(name: str, settings: Settings) -> Cloud:
             from cloud.aws import AwsCloud
 
             return AwsCloud(settings.aws, settings.caller)
-        case "azure":
-            from cloud.azure import AzureCloud
-
-            return AzureCloud(settings.azure, settings.caller)
         case "local":
             from cloud.local import LocalCloud
 

@@ -55,6 +55,15 @@ class Work:
         if name in self._locks:
             self._locks.pop(name).release()
 
+    def leave(self, name: str) -> None:
+        """The work is over, and something of it is left elsewhere: its folder stays, to tell that it is dead."""
+        if name in self._locks:
+            self._locks.pop(name).release()
+
+    def folder(self, name: str) -> Path:
+        """The folder of the work of that name."""
+        return self._root / name
+
     def busy(self, name: str) -> bool:
         """Whether a living process of this machine works on it."""
         return held(self._root / name / "lock")

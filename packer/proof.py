@@ -98,6 +98,12 @@ def _reboot(machine: Machine) -> None:
     # A moment later, so that this connection ends well instead of waiting for a word that never comes.
     ssh.run(machine, "sudo sh -c '(sleep 1; reboot) > /dev/null 2>&1 &'")
 
+    # Who connects while sshd goes down is held by a dead connection until ssh's own time is out.
+    try:
+        until(lambda: None if ssh.speaks(machine) else True, what="end of ssh", timeout=30)
+    except TimedOut:
+        pass  # it was gone between two looks
+
     def another() -> str | None:
         try:
             return now if ssh.speaks(machine) and (now := _boot_id(machine)) != before else None

@@ -1,0 +1,271 @@
+"""EC2, the parameter store and STS as a server: moto keeps the books, real VMs run behind it.
+
+What moto leaves out is added here: one name for one AMI, a client token that starts one VM,
+states that take a while, faults. boto3 and packer speak to it as they do to AWS.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlencode
+
+import boto3
+import requests
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.ec2.models import ec2_backends
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from tests.fakes.guests import Guests
+
+CANONICAL = "099720109477"
+BASE = "micro-22.04-amd64-server-20261101"
+"""The AMI of Canonical's that everything starts from; behind it is the micro guest."""
+
+# moto reads these when it is first used, and accepts nonsense without them.
+os.environ.update(
+    {
+        "MOTO_ENABLE_AMI_VALIDATION": "true",
+        "MOTO_ENABLE_KEYPAIR_VALIDATION": "true",
+        "MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION": "true",
+        "MOTO_EC2_LOAD_DEFAULT_AMIS": "false",
+    }
+)
+
+
+class _Quiet(WSGIRequestHandler):
+    """Writes no line for each call: they are in `calls`."""
+
+    def log(self, type: str, message: str, *args: object) -> None:
+        pass
+
+
+@dataclass
+class Fault:
+    """How a call is to end, some times; `after` the work was done, whose answer is lost."""
+
+    action: str
+    code: str
+    status: int = 400
+    times: int = 1
+    after: bool = False
+
+
+@dataclass
+class Ec2:
+    """A region with an account in it, and Canonical's image."""
+
+    folder: Path
+    disk: Path
+    """What Canonical's image boots."""
+    calls: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    """Every call that came: `ec2:RunInstances` and its parameters."""
+    faults: list[Fault] = field(default_factory=list)
+    lag: int = 1
+    """How many looks at an instance still show the state before."""
+
+    def __enter__(self) -> Ec2:
+        (self.folder / "vms").mkdir(parents=True)
+        (self.folder / "amis").mkdir()
+        self.guests = Guests(self.folder / "vms")
+        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._disks: dict[str, Path] = {}
+        self._tokens: dict[str, tuple[str, bytes]] = {}
+        self._lags: dict[str, tuple[str, int]] = {}
+        self._guard = threading.RLock()
+        self._server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=_Quiet)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.port}"
+        requests.post(f"{self.url}/moto-api/reset", timeout=10)
+        self.base = self.register(BASE, CANONICAL)
+        self.calls.clear()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self.guests.close()
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of one who works here."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+            "AWS_SECRET_ACCESS_KEY": "canary-secret-5d1c",
+            "AWS_CONFIG_FILE": "/dev/null",
+            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "KM_AWS__SSH_PORT": str(self.guests.port),
+            "KM_AWS__POLL": "1",
+            "KM_AWS__BOOT_TIMEOUT": "180",
+            "KM_CALLER__CIDR": "127.0.0.1/32",
+            "KM_PACKER__MINIMUM": "1.6.6",
+        }
+
+    def client(self, service: str) -> Any:
+        """boto3's own client."""
+        keys = {"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE", "aws_secret_access_key": "x"}
+        return boto3.client(service, region_name="us-east-2", endpoint_url=self.url, **keys)
+
+    def register(self, name: str, owner: str = "self", **tags: str) -> str:
+        """An AMI that is there without a build; its id."""
+        backend = ec2_backends[DEFAULT_ACCOUNT_ID]["us-east-2"]
+        ami = self.client("ec2").register_image(Name=name, RootDeviceName="/dev/sda1")["ImageId"]
+        backend.amis[ami].architecture = "x86_64"
+        backend.amis[ami].root_device_type = "ebs"
+        if owner != "self":
+            backend.amis[ami].owner_id = owner
+        if tags:
+            made = [{"Key": key, "Value": text} for key, text in tags.items()]
+            self.client("ec2").create_tags(Resources=[ami], Tags=made)
+        self._disks[ami] = self.disk
+        return str(ami)
+
+    def fails(self, action: str, code: str, status: int = 400, *, times: int = 1, after: bool = False) -> None:
+        """Let the next calls of that action end so."""
+        self.faults.append(Fault(action, code, status, times, after))
+
+    def actions(self) -> list[str]:
+        """What was called, in order."""
+        return [action for action, _ in self.calls]
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer a request (WSGI)."""
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        service, action, given = _read(environ, body)
+        self.calls.append((f"{service}:{action}", given))
+        fault = self._fault(action)
+        if fault and not fault.after:
+            return _refuse(start_response, service, fault.code, fault.status)
+        if service == "ec2" and (code := self._refusal(action, given)):
+            return _refuse(start_response, service, code, 400)
+        token = given.get("ClientToken", "")
+        if action == "RunInstances" and token in self._tokens:
+            wanted, before = self._tokens[token]
+            if wanted != _without_token(given):
+                return _refuse(start_response, service, "IdempotentParameterMismatch", 400)
+            start_response("200 OK", [("Content-Type", "text/xml")])
+            return [before]
+        status, headers, answer = self._moto_answers(environ, body)
+        if service == "ec2" and status.startswith("200"):
+            answer = self._happens(action, given, answer)
+            if action == "RunInstances" and token:
+                self._tokens[token] = (_without_token(given), answer)
+        if fault:
+            return _refuse(start_response, service, fault.code, fault.status)
+        kept = [(key, text) for key, text in headers if key.lower() != "content-length"]
+        start_response(status, [*kept, ("Content-Length", str(len(answer)))])
+        return [answer]
+
+    def _moto_answers(self, environ: dict[str, Any], body: bytes) -> tuple[str, list[tuple[str, str]], bytes]:
+        told: list[Any] = []
+        answer = self._moto(
+            {**environ, "wsgi.input": io.BytesIO(body)}, lambda status, headers, *_: told.extend((status, headers))
+        )
+        return str(told[0]), list(told[1]), b"".join(answer)
+
+    def _fault(self, action: str) -> Fault | None:
+        with self._guard:
+            for fault in self.faults:
+                if fault.action == action and fault.times:
+                    fault.times -= 1
+                    return fault
+        return None
+
+    def _refusal(self, action: str, given: dict[str, str]) -> str:
+        """What EC2 refuses and moto does not."""
+        if action in ("CreateImage", "RegisterImage"):
+            owned = self.client("ec2").describe_images(Owners=["self"])["Images"]
+            if given["Name"] in (ami["Name"] for ami in owned):
+                return "InvalidAMIName.Duplicate"
+        if action == "RunInstances" and len(base64.b64decode(given.get("UserData", ""))) > 16384:
+            return "InvalidUserData.TooLarge"
+        if action == "DeleteSnapshot":
+            ours = self.client("ec2").describe_images(Owners=["self"])["Images"]
+            used = (disk.get("Ebs", {}).get("SnapshotId") for ami in ours for disk in ami["BlockDeviceMappings"])
+            if given["SnapshotId"] in used:
+                return "InvalidSnapshot.InUse"
+        if action == "DeleteSecurityGroup":
+            states = [{"Name": "instance.group-id", "Values": [given.get("GroupId", "")]}]
+            running = self.client("ec2").describe_instances(Filters=states)["Reservations"]
+            if any(each["State"]["Name"] != "terminated" for row in running for each in row["Instances"]):
+                return "DependencyViolation"
+        return ""
+
+    def _happens(self, action: str, given: dict[str, str], answer: bytes) -> bytes:
+        """Do to the VMs what moto has noted, and tell states as slowly as EC2 does."""
+        told = answer.decode()
+        instances = re.findall(r"<instanceId>(i-[0-9a-f]+)</instanceId>", told)
+        if action == "RunInstances":
+            data = base64.b64decode(given.get("UserData", "")).decode()
+            for instance in instances:
+                self.guests.boot(instance, self._disks[given["ImageId"]], data)
+                self._lags[instance] = ("pending", self.lag)
+        elif action == "StopInstances":
+            for instance in instances:
+                self.guests.halt(instance)
+                self._lags[instance] = ("stopping", self.lag)
+        elif action == "StartInstances":
+            for instance in instances:
+                self.guests.boot(instance, self.disk, "")
+        elif action == "TerminateInstances":
+            for instance in instances:
+                self.guests.erase(instance)
+                self._lags[instance] = ("shutting-down", self.lag)
+        elif action == "CreateImage":
+            (ami,) = re.findall(r"<imageId>(ami-[0-9a-f]+)</imageId>", told)
+            self._disks[ami] = self.folder / "amis" / f"{ami}.qcow2"
+            self.guests.capture(given["InstanceId"], self._disks[ami])
+        elif action == "DescribeInstances":
+            told = re.sub(r"<ipAddress>[^<]*</ipAddress>", "<ipAddress>127.0.0.1</ipAddress>", told)
+            told = re.sub(r"<dnsName>[^<]+</dnsName>", "<dnsName>127.0.0.1</dnsName>", told)
+            for instance in instances:
+                told = self._as_before(told, instance)
+        return told.encode()
+
+    def _as_before(self, told: str, instance: str) -> str:
+        state, looks = self._lags.get(instance, ("", 0))
+        if not looks:
+            return told
+        self._lags[instance] = (state, looks - 1)
+        code = {"pending": 0, "stopping": 64, "shutting-down": 32}[state]
+        head, found, rest = told.partition(f"<instanceId>{instance}</instanceId>")
+        fresh = f"<code>{code}</code>\n<name>{state}</name>"
+        return head + found + re.sub(r"<code>\d+</code>\s*<name>[\w-]+</name>", fresh, rest, count=1)
+
+
+def _read(environ: dict[str, Any], body: bytes) -> tuple[str, str, dict[str, str]]:
+    """Service, action and parameters, as each protocol has them."""
+    if target := environ.get("HTTP_X_AMZ_TARGET"):
+        name, _, action = target.partition(".")
+        return {"AmazonSSM": "ssm"}.get(name, name), action, json.loads(body or b"{}")
+    given = {key: texts[0] for key, texts in parse_qs(body.decode(), keep_blank_values=True).items()}
+    found = re.search(r"/(\w+)/aws4_request", environ.get("HTTP_AUTHORIZATION", ""))
+    return found[1] if found else "", given.get("Action", ""), given
+
+
+def _without_token(given: dict[str, str]) -> str:
+    return urlencode(sorted((key, text) for key, text in given.items() if key != "ClientToken"))
+
+
+def _refuse(start_response: Callable[..., Any], service: str, code: str, status: int) -> Iterable[bytes]:
+    message = f"{code}, as was asked for"
+    if service == "ssm":
+        body = json.dumps({"__type": code, "message": message}).encode()
+        kind = "application/x-amz-json-1.1"
+    else:
+        error = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+        body = f"<Response><Errors>{error}</Errors><RequestID>r-{time.monotonic_ns()}</RequestID></Response>".encode()
+        kind = "text/xml"
+    start_response(f"{status} No", [("Content-Type", kind), ("Content-Length", str(len(body)))])
+    return [body]
