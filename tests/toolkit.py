@@ -99,15 +99,15 @@ class Toolkit:
                     left.kill()
 
     def processes(self) -> list[psutil.Process]:
-        """The programs that work in the store now: packer, QEMU and what they started.
+        """The programs that work in its home now: packer, QEMU and what they started.
 
-        A VM that outlives its starter has gone to the root folder; its environment tells of the store.
+        A VM that outlives its starter has gone to the root folder; its environment tells of the home.
         """
         found = []
         for process in psutil.process_iter():
             try:
                 where = [process.cwd(), *process.cmdline(), *process.environ().values()]
-                if process.status() != psutil.STATUS_ZOMBIE and any(str(self.store) in word for word in where):
+                if process.status() != psutil.STATUS_ZOMBIE and any(str(self.home) in word for word in where):
                     found.append(process)
             except psutil.Error:
                 pass  # it ended while we looked

@@ -6,6 +6,7 @@ moment in which another process could take one that we have just found to be fre
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import Iterator
@@ -67,6 +68,9 @@ def monitor(folder: Path) -> Iterator[QEMUMonitorProtocol]:
         KitError: nothing answers there.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    # The library takes the thread's event loop, or leaves one behind in each thread that has none.
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
     connection = QEMUMonitorProtocol(f"/proc/self/fd/{descriptor}/qmp.sock")
     try:
         connection.settimeout(10)
@@ -79,6 +83,8 @@ def monitor(folder: Path) -> Iterator[QEMUMonitorProtocol]:
             connection.close()
         except (QMPError, EOFError, OSError):
             pass  # a VM that has just quit takes the connection with it
+        asyncio.set_event_loop(None)
+        loop.close()
         os.close(descriptor)
 
 

@@ -24,6 +24,7 @@ class Guests:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._newest: Path | None = None
+        self._led: list[threading.Thread] = []
         self._door = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._door.getsockname()[1]
         threading.Thread(target=self._let_in, daemon=True).start()
@@ -33,6 +34,8 @@ class Guests:
         self._door.close()
         for folder in self._folder.iterdir():
             qemu.unplug(folder)
+        for thread in self._led:
+            thread.join(10)
 
     def boot(self, name: str, disk: Path, user_data: str) -> None:
         """Start a machine on an overlay of the disk, with that user data; again after `halt`."""
@@ -77,18 +80,23 @@ class Guests:
                 caller, _ = self._door.accept()
             except OSError:
                 return
-            threading.Thread(target=self._lead, args=(caller,), daemon=True).start()
+            self._led = [thread for thread in self._led if thread.is_alive()]
+            self._led.append(threading.Thread(target=self._lead, args=(caller,), daemon=True))
+            self._led[-1].start()
 
     def _lead(self, caller: socket.socket) -> None:
-        try:
-            assert self._newest is not None
-            guest = socket.create_connection(("127.0.0.1", qemu.ssh_port(self._newest)), timeout=5)
-        except (KitError, OSError, AssertionError):
-            caller.close()  # as a machine that is not up yet
-            return
-        guest.settimeout(None)
-        threading.Thread(target=_pass_on, args=(caller, guest), daemon=True).start()
-        _pass_on(guest, caller)
+        with caller:
+            try:
+                assert self._newest is not None
+                guest = socket.create_connection(("127.0.0.1", qemu.ssh_port(self._newest)), timeout=5)
+            except (KitError, OSError, AssertionError):
+                return  # as a machine that is not up yet
+            with guest:
+                guest.settimeout(None)
+                back = threading.Thread(target=_pass_on, args=(caller, guest), daemon=True)
+                back.start()
+                _pass_on(guest, caller)
+                back.join()
 
 
 def _pass_on(here: socket.socket, there: socket.socket) -> None:
