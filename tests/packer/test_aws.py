@@ -129,12 +129,13 @@ def built(disk: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
         calls = list(region.calls)
         region.calls.clear()
         again = toolkit.run(*L0BASE)
+        calls_again = region.actions()
         tags = region.client("ec2").describe_tags()["Tags"]
         made: dict[str, dict[str, str]] = {}
         for tag in tags:
             made.setdefault(tag["ResourceId"], {})[tag["Key"]] = tag["Value"]
         parameter = region.client("ssm").get_parameter(Name="/kontain/images/MicroImage")
-        return Built(ran.json[0], calls, again, region.actions(), toolkit.log(), made, parameter["Parameter"]["Value"])
+        return Built(ran.json[0], calls, again, calls_again, toolkit.log(), made, parameter["Parameter"]["Value"])
 
 
 @pytest.mark.vm
