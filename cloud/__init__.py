@@ -11,7 +11,6 @@ from cloud.errors import InputError
 
 if TYPE_CHECKING:
     from cloud.aws.settings import AwsSettings
-    from cloud.azure.settings import AzureSettings
     from cloud.base import Cloud
     from cloud.caller import CallerSettings
     from cloud.local.settings import LocalSettings
@@ -28,10 +27,6 @@ class Settings(Protocol):
     @property
     def aws(self) -> AwsSettings:
         """Those of AWS."""
-
-    @property
-    def azure(self) -> AzureSettings:
-        """Those of Azure."""
 
     @property
     def local(self) -> LocalSettings:

@@ -11,7 +11,7 @@ from tasks._task import task
 @task(
     iterable=["cloud"],
     help={
-        "cloud": "a cloud to log into: aws, azure; may be repeated. Without it the setting images.clouds",
+        "cloud": "a cloud to log into: aws; may be repeated. Without it the setting images.clouds",
         "json": "print the result as JSON",
     },
 )

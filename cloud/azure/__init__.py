@@ -1,1 +1,0 @@
-"""Azure as a cloud: images are versions in a Compute Gallery, machines are virtual machines."""
