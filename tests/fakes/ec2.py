@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode
@@ -48,6 +49,19 @@ class _Quiet(WSGIRequestHandler):
 
     def log(self, type: str, message: str, *args: object) -> None:
         pass
+
+
+POLICY = Path(__file__).resolve().parents[2] / "docs" / "policies" / "aws.json"
+"""The rights of the one whose keys are in `Ec2.variables`, and of nobody else here."""
+
+USER = "AKIAIOSFODNN7EXAMPLE"
+
+
+def allowed(call: str) -> bool:
+    """Whether the policy that we give out allows the call, as `ec2:RunInstances`; everybody may ask who he is."""
+    statements = json.loads(POLICY.read_text())["Statement"]
+    rights = [right for statement in statements for right in statement["Action"]]
+    return call == "sts:GetCallerIdentity" or any(fnmatchcase(call, right) for right in rights)
 
 
 @dataclass
@@ -100,7 +114,7 @@ class Ec2:
         """The environment of one who works here."""
         return {
             "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+            "AWS_ACCESS_KEY_ID": USER,
             "AWS_SECRET_ACCESS_KEY": "canary-secret-5d1c",
             "AWS_CONFIG_FILE": "/dev/null",
             "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
@@ -113,8 +127,8 @@ class Ec2:
         }
 
     def client(self, service: str) -> Any:
-        """boto3's own client."""
-        keys = {"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE", "aws_secret_access_key": "x"}
+        """boto3's own client, of one who may do everything."""
+        keys = {"aws_access_key_id": "AKIAADMINISTRATOR000", "aws_secret_access_key": "x"}
         return boto3.client(service, region_name="us-east-2", endpoint_url=self.url, **keys)
 
     def register(self, name: str, owner: str = "self", **tags: str) -> str:
@@ -144,6 +158,8 @@ class Ec2:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         service, action, given = _read(environ, body)
         self.calls.append((f"{service}:{action}", given))
+        if USER in environ.get("HTTP_AUTHORIZATION", "") and not allowed(f"{service}:{action}"):
+            return _refuse(start_response, service, "UnauthorizedOperation", 403)
         fault = self._fault(action)
         if fault and not fault.after:
             return _refuse(start_response, service, fault.code, fault.status)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cloud import names, wait
-from tests.fakes.ec2 import Ec2
+from tests.fakes.ec2 import Ec2, allowed
 from tests.guests import micro_disk
 from tests.toolkit import ROOT, Ran, Toolkit, definition_with
 
@@ -340,6 +340,30 @@ class TestImages:
         ec2.client("ec2").create_tags(Resources=[group], Tags=[{"Key": k, "Value": v} for k, v in over.items()])
         assert group in toolkit.run("images.prune", "--cloud", "aws", "--plan").out
         assert ami not in toolkit.run("images.prune", "--cloud", "aws", "--plan").out
+
+
+class TestThePolicy:
+    """The fake refuses whatever the policy does not allow, so all other tests hold it against our calls."""
+
+    def test_allows_what_packer_says_that_it_needs(self) -> None:
+        # "IAM Task or Instance Role" in the documentation of packer's plugin amazon.
+        wanted = """
+            AttachVolume AuthorizeSecurityGroupIngress CopyImage CreateImage CreateKeyPair CreateSecurityGroup
+            CreateSnapshot CreateTags CreateVolume DeleteKeyPair DeleteSecurityGroup DeleteSnapshot DeleteVolume
+            DeregisterImage DescribeImageAttribute DescribeImages DescribeInstances DescribeInstanceStatus
+            DescribeRegions DescribeSecurityGroups DescribeSnapshots DescribeSubnets DescribeTags DescribeVolumes
+            DetachVolume GetPasswordData ModifyImageAttribute ModifyInstanceAttribute ModifySnapshotAttribute
+            RegisterImage RunInstances StopInstances TerminateInstances
+        """
+        assert [action for action in wanted.split() if not allowed(f"ec2:{action}")] == []
+
+    def test_allows_nothing_to_be_done_to_people(self) -> None:
+        assert not allowed("iam:CreateUser") and not allowed("ec2:CreateVpc") and not allowed("ssm:DeleteParameter")
+
+    def test_is_held_against_every_call(self, ec2: Ec2, toolkit: Toolkit, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("tests.fakes.ec2.allowed", lambda call: call != "ec2:DescribeImages")
+        ran = toolkit.run(*L0BASE, "--plan")
+        assert ran.code == 4 and "AWS does not allow ec2:DescribeImages" in ran.err
 
 
 class TestPacker:

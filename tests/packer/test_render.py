@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import hcl2
 import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
+from cloud import connect
 from cloud.errors import InputError
 from cloud.local.images import LocalImages
 from cloud.local.store import Store
@@ -22,7 +26,8 @@ from tasks import _settings
 from tests.packer.test_definition import is_one_line_with_the_file, toml
 
 ROOT = Path(__file__).resolve().parents[2]
-GOLDEN = ROOT / "tests" / "data" / "golden" / "local"
+DATA = ROOT / "tests" / "data"
+GOLDEN = DATA / "golden" / "local"
 KEPT = ("image.pkr.hcl", "provision/image.env", "provision/tools.tsv")
 
 VARIABLES = {
@@ -224,3 +229,67 @@ class TestTheTextsOfADefinition:
         script += 'while read -r a b c d e; do printf "%s\\n" "$a" "$b" "$c" "$d" "$e"; done < tools.tsv'
         read = subprocess.run(["sh", "-c", script], cwd=folder / "provision", capture_output=True, check=True)
         assert read.stdout.decode().split("\n") == [name, user, tool, "apt", tool, version or "0", check, ""]
+
+
+@pytest.fixture(params=["aws", "local"])
+def current(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str, bytes]]:
+    """A cloud, and the files of L0BaseImage there for the packer that real clouds want."""
+    told = _settings.load({"KM_LOCAL__STORE": str(tmp_path / "store")}, tmp_path / "none")
+    source = connect(request.param, told).images.source()
+    definition = definitions.load(definitions.DEFINITIONS / "l0base.toml")
+    return request.param, render(definition, request.param, source, told.packer.minimum)
+
+
+class TestForACurrentPacker:
+    """Which is not run here: what it would read is looked at, and held against the options that it accepts."""
+
+    def test_files_are_the_ones_that_were_looked_at(self, current: tuple[str, dict[str, bytes]]) -> None:
+        cloud, files = current
+        if os.environ.get("UPDATE_GOLDEN") == "1":
+            write({path: files[path] for path in KEPT}, DATA / "golden" / cloud)
+        assert {path: files[path] for path in KEPT} == {
+            path: (DATA / "golden" / cloud / path).read_bytes() for path in KEPT
+        }
+
+    def test_every_option_is_one_that_its_builder_accepts(self, current: tuple[str, dict[str, bytes]]) -> None:
+        _, files = current
+        known = json.loads((DATA / "packer-options.json").read_text())["source"]
+        read = hcl2.loads(files["image.pkr.hcl"].decode())
+        (source,) = read["source"]
+        ((builder, named),) = source.items()
+        ((_, body),) = ((name, body) for name, body in named.items() if not name.startswith("__"))
+        assert unknown_options(body, known[builder.strip('"')]) == []
+
+    def test_is_given_imdsv2_on_aws_and_an_older_one_is_not(self, tmp_path: Path) -> None:
+        told = _settings.load({}, tmp_path / "none")
+        definition = definitions.load(definitions.DEFINITIONS / "l0base.toml")
+        source = connect("aws", told).images.source()
+        for oldest, there in (("1.14.1", True), ("1.6.6", False)):
+            text = render(definition, "aws", source, oldest)["image.pkr.hcl"].decode()
+            assert ("imds_support" in text) is there and ("http_tokens" in text) is there
+
+    def test_encrypts_the_disk_where_that_is_set(self, tmp_path: Path) -> None:
+        told = _settings.load({"KM_AWS__ENCRYPTED": "true"}, tmp_path / "none")
+        source = connect("aws", told).images.source()
+        definition = definitions.load(definitions.DEFINITIONS / "l0base.toml")
+        write(render(definition, "aws", source, "1.6.6"), tmp_path)
+        assert "encrypted             = true" in (tmp_path / "image.pkr.hcl").read_text()
+        assert packer(tmp_path, "fmt", "-check", "image.pkr.hcl").returncode == 0
+
+    def test_an_option_that_nobody_knows_would_be_found(self) -> None:
+        known = {"a": {"kind": "attribute"}, "b": {"kind": "block", "attributes": {"c": {"kind": "attribute"}}}}
+        assert unknown_options({"a": 1, "b": [{"c": 1, "d": 2}], "e": 3}, known) == ["b.d", "e"]
+
+
+def unknown_options(body: dict[str, Any], known: dict[str, Any], within: str = "") -> list[str]:
+    """The options that stand in a block and that its builder does not accept."""
+    found: list[str] = []
+    for name, value in body.items():
+        if name.startswith("__"):
+            continue
+        if name not in known:
+            found.append(within + name)
+        elif known[name]["kind"] == "block" and known[name]["attributes"]:
+            for block in value if isinstance(value, list) else [value]:
+                found += unknown_options(block, known[name]["attributes"], f"{within}{name}.")
+    return found
