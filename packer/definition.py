@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
@@ -22,20 +22,48 @@ _Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9+._-]*\Z", max_lengt
 _Line = Annotated[str, Meta(pattern=r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?\Z", max_length=400)]
 _Version = Annotated[str, Meta(pattern=r"^([0-9]+(\.[0-9]+)*)?\Z")]
 _User = Annotated[str, Meta(pattern=r"^[a-z_][a-z0-9_-]{0,30}\Z")]
+_Address = Annotated[str, Meta(pattern=r"^https?://[A-Za-z0-9._:/%~+-]+\Z", max_length=400)]
+_Suite = Annotated[str, Meta(pattern=r"^[A-Za-z0-9./_ -]*\Z", max_length=64)]
 _Sha256 = Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")]
+
+
+class Repository(Struct, frozen=True, forbid_unknown_fields=True):
+    """A vendor's apt repository: trusted for what one key signs, and for nothing else."""
+
+    url: _Address
+    key: _Address
+    """Where its key is fetched from."""
+    fingerprint: Annotated[str, Meta(pattern=r"^[0-9A-F]{40}\Z")]
+    """Of the one key that is believed, in full: whoever serves another one is refused."""
+    suite: _Suite = ""
+    """Empty: the guest's own, as `jammy`; `/` where there is none."""
+    components: _Suite = ""
+
+
+class Download(Struct, frozen=True, forbid_unknown_fields=True):
+    """A file that lies in the image, so that VMs need not fetch it."""
+
+    url: _Address
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    to: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9+._-]+)+\Z")]
+    """Where it lies."""
+    clouds: list[str]
 
 
 class Tool(Struct, frozen=True, forbid_unknown_fields=True):
     """A program that is in the image: where it comes from and how one sees that it is there."""
 
     name: _Word
-    source: Literal["apt"]
+    source: _Word
+    """`apt`: what the distribution has; or the name of a repository."""
     version: _Version
-    """The oldest that will do; empty: any."""
+    """Of the distribution's: the oldest that will do; empty: any. Of a repository's: exactly this one."""
     check: _Line
     """Prints the version in the image, or fails."""
     clouds: list[str]
     package: _Word | None = None
+    optional: bool = False
+    """Only where the setting images.optional names it."""
 
     @property
     def installed_as(self) -> str:
@@ -67,13 +95,29 @@ class Definition(Struct, frozen=True, forbid_unknown_fields=True):
     base: Mapping[str, Start]
     """What it starts from, by cloud."""
     tool: list[Tool] = []
+    repository: Mapping[_Word, Repository] = {}
+    """Where tools come from that the distribution does not have, or has too old."""
+    download: list[Download] = []
+    optional: list[str] = []
+    """The tools of those that are optional which it has."""
     provision: str = ""
     """The folder of the scripts, relative to the file; empty: packer/provision."""
     folder: Path = PROVISION
 
     def tools(self, cloud: str) -> list[Tool]:
         """The tools that it has on that cloud."""
-        return [tool for tool in self.tool if cloud in tool.clouds]
+        return [
+            tool for tool in self.tool if cloud in tool.clouds and (not tool.optional or tool.name in self.optional)
+        ]
+
+    def repositories(self, cloud: str) -> Mapping[str, Repository]:
+        """The repositories that its tools there come from."""
+        sources = {tool.source for tool in self.tools(cloud)}
+        return {name: repository for name, repository in self.repository.items() if name in sources}
+
+    def downloads(self, cloud: str) -> list[Download]:
+        """The files that lie in it there."""
+        return [download for download in self.download if cloud in download.clouds]
 
     def base_on(self, cloud: str) -> Mapping[str, Any]:
         """What it starts from on that cloud; a bootstrap takes the tools from apt with it.
@@ -91,8 +135,8 @@ class Definition(Struct, frozen=True, forbid_unknown_fields=True):
         return base
 
 
-def load(path: Path, name: str = "") -> Definition:
-    """The definition in that file; `name` is another name for the image.
+def load(path: Path, name: str = "", optional: Sequence[str] = ()) -> Definition:
+    """The definition in that file; `name` is another name for the image, `optional` are tools to have besides.
 
     Raises:
         InputError: it is missing, or it can't be understood; the message says where.
@@ -107,16 +151,38 @@ def load(path: Path, name: str = "") -> Definition:
         raise InputError(f"{path.name}: {problem}", hint=f"mend {path}") from problem
     folder = path.parent / definition.provision if definition.provision else PROVISION
     definition = msgspec.structs.replace(definition, name=name or definition.name, folder=folder)
+    definition = msgspec.structs.replace(definition, optional=[*definition.optional, *optional])
     try:
         names.image_name(definition.name)
     except InputError as problem:
         raise InputError(f"{'--name' if name else path.name}: {problem}", hint=problem.hint) from problem
-    for tool in definition.tool:
-        if unknown := sorted(set(tool.clouds) - set(definition.base)):
-            what = f"tool {tool.name} is for {unknown[0]!r}, which has no base"
-            raise InputError(f"{path.name}: {what}", hint=f"mend {path}")
+    for contradiction in _contradictions(definition):
+        raise InputError(f"{path.name}: {contradiction}", hint=f"mend {path}")
     for step in (*definition.steps, "clean"):
         for script in (f"{step}.sh", f"{step}.check.sh"):
             if not (folder / script).is_file():
                 raise InputError(f"{path.name}: the step {step!r} has no {script}", hint=f"look into {folder}")
     return definition
+
+
+def _contradictions(definition: Definition) -> Iterator[str]:
+    """What no single field shows."""
+    for tool in definition.tool:
+        if unknown := sorted(set(tool.clouds) - set(definition.base)):
+            yield f"tool {tool.name} is for {unknown[0]!r}, which has no base"
+        if tool.source != "apt" and tool.source not in definition.repository:
+            yield f"tool {tool.name} comes from {tool.source!r}, which is no repository"
+        if tool.source != "apt" and not tool.version:
+            yield f"tool {tool.name} comes from a vendor and has no version"
+    for download in definition.download:
+        if unknown := sorted(set(download.clouds) - set(definition.base)):
+            yield f"{download.to} is for {unknown[0]!r}, which has no base"
+    known = {tool.name for tool in definition.tool if tool.optional}
+    for name in definition.optional:
+        if name not in known:
+            yield f"there is no optional tool {name!r}"
+    for cloud in definition.base:
+        names = [tool.name for tool in definition.tools(cloud)]
+        for name in names:
+            if names.count(name) > 1:
+                yield f"there are two tools {name} on {cloud}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -98,13 +98,21 @@ def render(definition: Definition, cloud: str, source: Mapping[str, str | int], 
         "KM_BUILDER": str(source["builder"]),
         "KM_STEPS": " ".join(definition.steps),
     }
-    rows = (
+    tools = (
         (tool.name, tool.source, tool.installed_as, tool.version or "0", tool.check) for tool in definition.tools(cloud)
     )
+    # No field is empty: a shell takes two tabs for one.
+    repositories = (
+        (name, each.url, each.suite or "-", each.components or "-", each.key, each.fingerprint)
+        for name, each in definition.repositories(cloud).items()
+    )
+    downloads = ((each.url, each.sha256, each.to) for each in definition.downloads(cloud))
     files = {
         "image.pkr.hcl": text.encode(),
         "provision/image.env": "".join(f'{key}="{word}"\n' for key, word in environment.items()).encode(),
-        "provision/tools.tsv": "".join("\t".join(row) + "\n" for row in rows).encode(),
+        "provision/tools.tsv": _table(tools),
+        "provision/repositories.tsv": _table(repositories),
+        "provision/downloads.tsv": _table(downloads),
     }
     for script in HARNESS:
         files[f"provision/{script}"] = (PROVISION / script).read_bytes()
@@ -112,6 +120,11 @@ def render(definition: Definition, cloud: str, source: Mapping[str, str | int], 
         for script in (f"{step}.sh", f"{step}.check.sh"):
             files[f"provision/{script}"] = (definition.folder / script).read_bytes()
     return files
+
+
+def _table(rows: Iterable[Sequence[str]]) -> bytes:
+    """Rows as a shell reads them: a tab between fields, of which the definition lets none hold one."""
+    return "".join("\t".join(row) + "\n" for row in rows).encode()
 
 
 def plugins(wanted: Mapping[str, str]) -> bytes:

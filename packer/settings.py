@@ -14,6 +14,8 @@ class ImagesSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     definition: str
     """The definition of the base image, relative to the project."""
+    optional: list[str]
+    """Tools of the definition that are only in the image where they are named here."""
     clouds: list[str]
     """Where it is built when no `--cloud` is given."""
     keep: Annotated[int, Meta(ge=1)]

@@ -221,7 +221,7 @@ def _opened(names: list[str], name: str) -> tuple[Settings, Definition, list[Clo
     chosen = names or settings.images.clouds
     if not chosen:
         raise InputError("no cloud is named", hint="--cloud local builds and runs on this machine")
-    definition = load(Path(settings.images.definition), name)
+    definition = load(Path(settings.images.definition), name, settings.images.optional)
     canonical = dict.fromkeys(WORDS.get(each, each) for each in chosen)
     return settings, definition, [connect(each, settings) for each in canonical]
 

@@ -1,14 +1,33 @@
 #!/bin/sh
-# Install the tools of tools.tsv that come from apt and are not there yet.
+# Install the tools of tools.tsv that are not there yet: from the distribution what it has, from a
+# vendor's repository exactly the version that is pinned, which then stays.
 set -eu
+. ./report.sh
 
 missing=
-while IFS='	' read -r _ source package _; do
-    [ "$source" = apt ] || continue
-    dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2> /dev/null | grep -q '^ii' || missing="$missing $package"
+pinned=
+while IFS='	' read -r name source package version _; do
+    if [ "$source" = apt ]; then
+        dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2> /dev/null | grep -q '^ii' || missing="$missing $package"
+        continue
+    fi
+    # 5:28.2.2-1~ubuntu.22.04~jammy is 28.2.2: what comes before a colon and after - or ~ is packaging.
+    exact=$(apt-cache madison "$package" | awk -v wanted="$version" '
+        { upstream = $3; sub(/^[0-9]+:/, "", upstream); sub(/[-~].*/, "", upstream) }
+        upstream == wanted { print $3; exit }')
+    if [ -z "$exact" ]; then
+        failed "$name" "$source has no $package $version"
+        exit 1
+    fi
+    missing="$missing $package=$exact"
+    pinned="$pinned $package"
 done < tools.tsv
 
 [ -n "$missing" ] || exit 0
-apt-get -q -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 update
+# Where there are repositories the lists are fresh: the step before has read them.
+[ -s repositories.tsv ] || apt-get -q -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 update
 # shellcheck disable=SC2086  # names of packages hold no blanks
-apt-get -q -y -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 install --no-install-recommends $missing
+apt-get -q -y -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 install --no-install-recommends \
+    --allow-downgrades --allow-change-held-packages $missing
+# shellcheck disable=SC2086
+[ -z "$pinned" ] || apt-mark hold $pinned

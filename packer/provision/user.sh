@@ -3,7 +3,9 @@
 set -eu
 
 id "$KM_USER" > /dev/null 2>&1 || useradd --create-home --shell /bin/bash "$KM_USER"
-usermod --append --groups docker "$KM_USER"
+for group in docker kvm libvirt; do
+    ! getent group "$group" > /dev/null || usermod --append --groups "$group" "$KM_USER"
+done
 passwd --lock "$KM_USER" > /dev/null
 
 # A broken file here would shut everybody out of sudo: it is looked at before it is put in place.

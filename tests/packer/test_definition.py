@@ -65,6 +65,9 @@ def is_one_line_with_the_file(error: InputError) -> None:
     assert error.hint and error.exit_code == 2
 
 
+URL, KEY = "https://example.org/apt", "https://example.org/key"
+PRINT, SUM = "A" * 40, "a" * 64
+
 WRONG: list[tuple[tuple[str | int, ...], Any, str]] = [
     (("name",), "a b", "'a b' can't name an image"),
     (("name",), 5, "$.name"),
@@ -82,7 +85,22 @@ WRONG: list[tuple[tuple[str | int, ...], Any, str]] = [
     (("base", "local", "url"), 5, "$.base[...].url"),
     (("base", "local", "sha256"), "abc", "$.base[...].sha256"),
     (("base", "local", "pakcages"), [], "`pakcages`"),
-    (("tool", 0, "source"), "pip", "$.tool[0].source"),
+    (("tool", 0, "source"), "pip", "tool git comes from 'pip', which is no repository"),
+    (("tool", 0, "source"), "a b", "$.tool[0].source"),
+    (("tool", 0, "optional"), "no", "$.tool[0].optional"),
+    (("optional",), ["git"], "there is no optional tool 'git'"),
+    (("repository",), {"x": {"url": "file:///x", "key": KEY, "fingerprint": PRINT}}, "$.repository[...].url"),
+    (("repository",), {"x": {"url": URL, "key": KEY, "fingerprint": "ABCD1234"}}, "$.repository[...].fingerprint"),
+    (
+        ("repository",),
+        {"x": {"url": URL, "key": KEY, "fingerprint": PRINT, "suite": "a\tb"}},
+        "$.repository[...].suite",
+    ),
+    (("repository",), {"x": {"url": URL, "key": KEY}}, "`fingerprint`"),
+    (("download",), [{"url": URL, "to": "/opt/x", "clouds": ["local"]}], "`sha256`"),
+    (("download",), [{"url": URL, "sha256": "ab", "to": "/opt/x", "clouds": ["local"]}], "$.download[0].sha256"),
+    (("download",), [{"url": URL, "sha256": SUM, "to": "/opt/../x y", "clouds": []}], "$.download[0].to"),
+    (("download",), [{"url": URL, "sha256": SUM, "to": "/opt/x", "clouds": ["mars"]}], "/opt/x is for 'mars'"),
     (("tool", 0, "check"), "a\tb", "$.tool[0].check"),
     (("tool", 0, "check"), "a\n", "$.tool[0].check"),
     (("tool", 0, "version"), "new", "$.tool[0].version"),
@@ -94,6 +112,49 @@ WRONG: list[tuple[tuple[str | int, ...], Any, str]] = [
     (("provision",), "a\0b", "has no packages.sh"),
     (("typo",), 1, "`typo`"),
 ]
+
+
+class TestAVendorsTool:
+    def of(self, tmp_path: Path, version: str) -> Definition:
+        told = but("repository", value={"vendor": {"url": URL, "key": KEY, "fingerprint": PRINT}})
+        told["tool"] = [*told["tool"], {**told["tool"][0], "name": "answer", "source": "vendor", "version": version}]
+        return load(written(tmp_path, told))
+
+    def test_brings_its_repository_to_the_clouds_that_it_is_on(self, tmp_path: Path) -> None:
+        definition = self.of(tmp_path, "1.2.3")
+        assert list(definition.repositories("local")) == ["vendor"]
+        assert definition.repositories("aws") == {}
+
+    def test_is_of_one_version(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="tool answer comes from a vendor and has no version"):
+            self.of(tmp_path, "")
+
+    def test_stays_out_of_a_bootstrap(self, tmp_path: Path) -> None:
+        assert "answer" not in self.of(tmp_path, "1.2.3").base_on("local")["packages"]
+
+
+class TestAnOptionalTool:
+    def test_is_there_when_it_is_asked_for(self, tmp_path: Path) -> None:
+        path = written(tmp_path, but("tool", 0, "optional", value=True))
+        assert load(path).tools("local") == []
+        assert [tool.name for tool in load(path, optional=["git"]).tools("local")] == ["git"]
+
+
+def test_one_name_is_one_tool_on_a_cloud(tmp_path: Path) -> None:
+    told = but("tool", 0, "version", value="1")
+    told["tool"] = [*told["tool"], told["tool"][0]]
+    with pytest.raises(InputError, match="there are two tools git on local"):
+        load(written(tmp_path, told))
+
+
+def test_every_vendor_of_the_base_image_is_pinned() -> None:
+    definition = load(DEFINITIONS / "l0base.toml")
+    for name, repository in definition.repository.items():
+        assert repository.url.startswith("https://") and repository.key.startswith("https://"), name
+    assert {tool.name for tool in definition.tools("aws")} >= {
+        *("docker", "buildx", "compose", "azure-cli", "kubectl", "vagrant", "packer", "qemu", "libvirt"),
+    }
+    assert "virtualbox" not in {tool.name for tool in definition.tools("aws")}
 
 
 class TestADefinition:

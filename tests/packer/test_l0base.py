@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 from cloud.local import bases
 from cloud.local.store import Store
 from cloud.progress import Silent
-from packer.definition import DEFINITIONS, load
+from packer.definition import DEFINITIONS, PROVISION, load
+from tests.fakes.vendor import Vendor
 from tests.toolkit import Toolkit
 
 pytestmark = [pytest.mark.vm, pytest.mark.matrix, pytest.mark.timeout(2400)]
@@ -22,7 +24,7 @@ PHASES = ("boot", "reboot")
 TOOLS = {"git", "make", "makeself", "gcc", "jq", "curl", "docker"}
 OF_ITSELF = {
     *("kernel-held", "docker-enabled", "docker-container", "sudoers", "user-sudo", "user-docker"),
-    *("user-password", "core-pattern", "core-dump", "record"),
+    *("user-password", "core-pattern", "core-dump", "record", "no-key-for-all"),
 }
 ON_THE_FIRST_BOOT = {
     *("kernel-module", "no-host-keys", "no-authorized-keys", "no-private-keys", "own-machine-id"),
@@ -30,14 +32,21 @@ ON_THE_FIRST_BOOT = {
 }
 
 
-def proven(toolkit: Toolkit) -> dict[str, Any]:
-    """Build the image by the command that a person types; what it says of itself."""
+OF_A_VENDOR = {"answer", "key-of-vendor", "repository-vendor", "file.bin"}
+
+
+def proven(toolkit: Toolkit, besides: Set[str] = frozenset()) -> dict[str, Any]:
+    """Build the image by the command that a person types; what it says of itself.
+
+    Every check of the image was made, and those besides.
+    """
     ran = toolkit.run("images.l0base", "--cloud", "local", "--json", timeout=2300)
     assert ran.code == 0, f"{ran.err}\n{toolkit.log()[-4000:]}"
     outcome: dict[str, Any] = ran.json[0]
     assert outcome["state"] == "promoted"
     checks = {phase: {check["name"] for check in outcome["checks"] if check["phase"] == phase} for phase in PHASES}
-    assert checks == {"boot": TOOLS | OF_ITSELF | ON_THE_FIRST_BOOT, "reboot": TOOLS | OF_ITSELF}
+    always = TOOLS | OF_ITSELF | besides
+    assert checks == {"boot": always | ON_THE_FIRST_BOOT, "reboot": always}
     assert all(check["ok"] for check in outcome["checks"])
     assert toolkit.left() == [] and toolkit.processes() == []
     return outcome
@@ -54,15 +63,55 @@ def test_the_base_image_out_of_the_hosts_own_apt_sources(tmp_path: Path) -> None
     assert again.code == 0 and "up to date" in again.out
 
 
-def test_the_base_image_from_a_vendors_disk(tmp_path: Path) -> None:
-    """A disk with cloud-init and little more: every tool is installed in the guest, by its apt."""
+@pytest.fixture
+def vendor(tmp_path: Path) -> Iterator[Vendor]:
+    made = Vendor(tmp_path / "vendors")
+    yield made
+    made.close()
+
+
+def with_a_vendor(vendor: Vendor, folder: Path) -> Path:
+    """The definition of L0BaseImage, with a tool and a file of a vendor that this machine has too."""
+    here = f"http://10.0.2.2:{vendor.port}"  # so QEMU's guests call the machine that they run on
+    text = f'''provision = "{PROVISION}"
+{(DEFINITIONS / "l0base.toml").read_text()}
+[[tool]]
+name = "answer"
+source = "vendor"
+version = "1.2.3"
+check = "answer"
+clouds = ["local"]
+
+[repository.vendor]
+url = "{here}/apt/"
+suite = "./"
+key = "{here}/key.asc"
+fingerprint = "{vendor.fingerprint}"
+
+[[download]]
+url = "{here}/file.bin"
+sha256 = "{vendor.sha256}"
+to = "/opt/kontain/file.bin"
+clouds = ["local"]
+'''
+    (folder / "l0base.toml").write_text(text)
+    return folder / "l0base.toml"
+
+
+def test_the_base_image_from_a_vendors_disk_with_a_vendors_tools(vendor: Vendor, tmp_path: Path) -> None:
+    """A disk with cloud-init and little more: every tool is installed in the guest, by its apt.
+
+    One comes from a repository that has a newer version too, signed by the key that is pinned.
+    """
     spec = msgspec.to_builtins(load(DEFINITIONS / "l0base.toml").base["local"])
     folder = bases.fetch(bases.resolve(spec, "", ""), Store.at(str(tmp_path / "vendor")), Silent())
     disk = folder / "disk.qcow2"
     settings = {
         "KM_LOCAL__BASE_URL": str(disk),
         "KM_LOCAL__BASE_SHA256": hashlib.sha256(disk.read_bytes()).hexdigest(),
+        "KM_IMAGES__DEFINITION": str(with_a_vendor(vendor, tmp_path)),
     }
-    outcome = proven(Toolkit(tmp_path / "home", settings))
+    outcome = proven(Toolkit(tmp_path / "home", settings), OF_A_VENDOR)
     record = json.loads(Path(outcome["id"], "record.json").read_text())
+    assert record["tools"]["answer"] == "1.2.3"
     assert record["base"]["sha256"] == settings["KM_LOCAL__BASE_SHA256"]

@@ -28,7 +28,13 @@ from tests.packer.test_definition import is_one_line_with_the_file, toml
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests" / "data"
 GOLDEN = DATA / "golden" / "local"
-KEPT = ("image.pkr.hcl", "provision/image.env", "provision/tools.tsv")
+KEPT = (
+    "image.pkr.hcl",
+    "provision/image.env",
+    "provision/tools.tsv",
+    "provision/repositories.tsv",
+    "provision/downloads.tsv",
+)
 
 VARIABLES = {
     "record": "record.json",

@@ -143,7 +143,15 @@ build {
   }
 
   provisioner "shell" {
+    inline = ["sudo sh /var/tmp/kontain/step.sh repositories"]
+  }
+
+  provisioner "shell" {
     inline = ["sudo sh /var/tmp/kontain/step.sh packages"]
+  }
+
+  provisioner "shell" {
+    inline = ["sudo sh /var/tmp/kontain/step.sh downloads"]
   }
 
   provisioner "shell" {

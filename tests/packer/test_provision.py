@@ -1,0 +1,92 @@
+"""What runs inside a VM refuses what the definition did not pin. In a namespace: nothing of this machine changes."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from packer.definition import PROVISION
+from tests.fakes.vendor import Vendor
+
+
+@pytest.fixture(scope="module")
+def vendor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vendor]:
+    made = Vendor(tmp_path_factory.mktemp("vendor"))
+    yield made
+    made.close()
+
+
+def take(step: str, tables: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Take a step with these tables where /etc/apt is empty and apt-get does nothing."""
+    shutil.copytree(PROVISION, folder / "provision")
+    for table, text in {"repositories.tsv": "", "downloads.tsv": "", "tools.tsv": ""}.items():
+        (folder / "provision" / table).write_text(tables.get(table, text))
+    (folder / "bin").mkdir()
+    for program, script in (("apt-get", "exit 0"), ("apt-mark", "exit 0"), ("dpkg-query", "echo ii")):
+        (folder / "bin" / program).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / "bin" / program).chmod(0o755)
+    (folder / "bin/apt-cache").write_text("#!/bin/sh\necho ' answer | 5:1.2.3-1~vendor | http://x'\n")
+    (folder / "bin/apt-cache").chmod(0o755)
+    inside = f'mount -t tmpfs none /etc/apt && cd "{folder}/provision" && sh ./{step}.sh && find /etc/apt -type f'
+    return subprocess.run(
+        ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), "--mount", "sh", "-c", inside],
+        env={"PATH": f"{folder}/bin:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def repository(vendor: Vendor, fingerprint: str) -> dict[str, str]:
+    url = f"http://127.0.0.1:{vendor.port}"
+    return {"repositories.tsv": f"vendor\t{url}/apt/\t./\t-\t{url}/key.asc\t{fingerprint}\n"}
+
+
+def download(vendor: Vendor, sha256: str) -> dict[str, str]:
+    return {"downloads.tsv": f"http://127.0.0.1:{vendor.port}/file.bin\t{sha256}\t/etc/apt/deep/file.bin\n"}
+
+
+class TestARepository:
+    def test_is_added_with_the_key_that_is_pinned(self, vendor: Vendor, tmp_path: Path) -> None:
+        ran = take("repositories", repository(vendor, vendor.fingerprint), tmp_path)
+        assert ran.returncode == 0, ran.stderr
+        assert set(ran.stdout.split()) == {"/etc/apt/keyrings/vendor.gpg", "/etc/apt/sources.list.d/vendor.sources"}
+
+    def test_whose_key_is_another_one_is_refused(self, vendor: Vendor, tmp_path: Path) -> None:
+        ran = take("repositories", repository(vendor, "0" * 40), tmp_path)
+        assert ran.returncode == 1
+        assert f"failed vendor: the key at http://127.0.0.1:{vendor.port}/key.asc is {vendor.fingerprint}" in ran.stdout
+
+
+class TestADownload:
+    def test_is_put_in_its_place(self, vendor: Vendor, tmp_path: Path) -> None:
+        ran = take("downloads", download(vendor, vendor.sha256), tmp_path)
+        assert ran.returncode == 0 and "/etc/apt/deep/file.bin" in ran.stdout, ran.stderr
+
+    def test_with_another_checksum_is_refused(self, vendor: Vendor, tmp_path: Path) -> None:
+        ran = take("downloads", download(vendor, "0" * 64), tmp_path)
+        assert ran.returncode != 0 and "file.bin" not in ran.stdout.replace("work/file", "")
+
+
+class TestAPackage:
+    def test_of_a_version_that_is_not_there_is_refused(self, tmp_path: Path) -> None:
+        ran = take("packages", {"tools.tsv": "answer\tvendor\tanswer\t1.2\tanswer\n"}, tmp_path)
+        assert ran.returncode == 1 and "failed answer: vendor has no answer 1.2\n" in ran.stdout
+
+    def test_of_the_version_that_is_pinned_is_found_through_its_packaging(self, tmp_path: Path) -> None:
+        ran = take("packages", {"tools.tsv": "answer\tvendor\tanswer\t1.2.3\tanswer\n"}, tmp_path)
+        assert ran.returncode == 0, ran.stdout
+
+
+def test_no_script_trusts_a_key_for_everything_or_runs_what_it_fetches() -> None:
+    for script in PROVISION.glob("*.sh"):
+        text = script.read_text()
+        assert "apt-key" not in text and "trusted.gpg.d" not in text, script
+        assert not re.search(r"\|\s*(sudo\s+)?(ba)?sh\b(?!a)", text), script
