@@ -32,7 +32,7 @@ for packer puts sockets there and crashes when their path is longer than 107 byt
 # A check of ours that failed says more than packer's own last words, which are a summary.
 _CHECK = re.compile(r"^failed (?P<name>[^:]+): ")
 _ERROR = re.compile(r"^(Build '.*' errored[^:]*: |Error: |error: |\* )(?P<reason>.+)")
-_PREFIX = re.compile(r"^(==> |--> )?\s*(\w+\.\w+: )?")
+_PREFIX = re.compile(r"^(==> |--> )?\s*([\w-]+\.\w+: )?")
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,18 @@
 # shellcheck shell=sh
-# How a check tells what it found: one line each, which a program reads.
+# How a check tells what it found: one line each, which a program reads. The variables of who asks
+# are left alone.
 
-ok() { # NAME DETAIL...
+ok() ( # NAME DETAIL...
     name=$1
     shift
     echo "ok $name: $*"
-}
+)
 
-failed() { # NAME DETAIL...
+failed() ( # NAME DETAIL...
     name=$1
     shift
     echo "failed $name: $*"
-}
+)
 
 same() { # NAME WANTED FOUND
     if [ "$2" = "$3" ]; then ok "$1" "${3:-none}"; else failed "$1" "${3:-none}, not ${2:-none}"; fi

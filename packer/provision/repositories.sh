@@ -27,9 +27,7 @@ while IFS='	' read -r name url suite components key fingerprint; do
         failed "$name" "the key at $key is ${found:-none}, not $fingerprint"
         exit 1
     fi
-    rm -f "$work/$name.gpg"
-    GNUPGHOME=$work gpg --batch --quiet --import "$work/$name"
-    GNUPGHOME=$work gpg --batch --quiet --output "$work/$name.gpg" --export "$fingerprint"
+    GNUPGHOME=$work gpg --dearmor < "$work/$name" > "$work/$name.gpg"
     install -m 0644 "$work/$name.gpg" "/etc/apt/keyrings/$name.gpg"
     [ "$suite" != - ] || suite=$VERSION_CODENAME
     {

@@ -304,6 +304,13 @@ class TestImages:
         assert toolkit.run(*L0BASE).code == 0
         assert ec2.client("ssm").get_parameter(Name="/kontain/images/MicroImage")["Parameter"]["Value"] == ami
 
+    def test_that_are_proven_wait_for_a_person_who_wants_that(self, ec2: Ec2, toolkit: Toolkit) -> None:
+        planted(ec2, toolkit, "aaaaaa", "proven")
+        assert toolkit.run(*L0BASE, "--no-promote").code == 0
+        assert current(toolkit) == ""
+        assert toolkit.run("images.promote", "--cloud", "aws", "aaaaaa").code == 0
+        assert current(toolkit) != ""
+
     def test_are_rolled_back_and_promoted_for_others_too(self, ec2: Ec2, toolkit: Toolkit) -> None:
         older = planted(ec2, toolkit, "aaaaaa", "proven", "promoted", days_ago=2)
         newer = planted(ec2, toolkit, "bbbbbb", "proven", "promoted", days_ago=1)

@@ -119,6 +119,10 @@ class TestWhyItFailed:
     @pytest.mark.parametrize(
         ("lines", "reason"),
         [
+            (
+                ["    amazon-ebs.image: the reason", "==> amazon-ebs.image: Provisioning step had errors: Running"],
+                "the reason",
+            ),
             (["==> qemu.image: failed user-sudo: no sudo", "Build 'qemu.image' errored: 1"], "failed user-sudo"),
             (
                 [

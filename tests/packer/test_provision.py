@@ -23,7 +23,7 @@ def vendor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vendor]:
 
 
 def take(step: str, tables: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Take a step with these tables where /etc/apt is empty and apt-get does nothing."""
+    """Take a step with these tables where /etc/apt is empty and apt-get does nothing; then its check."""
     shutil.copytree(PROVISION, folder / "provision")
     for table, text in {"repositories.tsv": "", "downloads.tsv": "", "tools.tsv": ""}.items():
         (folder / "provision" / table).write_text(tables.get(table, text))
@@ -33,7 +33,10 @@ def take(step: str, tables: dict[str, str], folder: Path) -> subprocess.Complete
         (folder / "bin" / program).chmod(0o755)
     (folder / "bin/apt-cache").write_text("#!/bin/sh\necho ' answer | 5:1.2.3-1~vendor | http://x'\n")
     (folder / "bin/apt-cache").chmod(0o755)
-    inside = f'mount -t tmpfs none /etc/apt && cd "{folder}/provision" && sh ./{step}.sh && find /etc/apt -type f'
+    # The tool of a package is not there: nothing was installed.
+    scripts = [f"{step}.sh", *([f"{step}.check.sh"] if step != "packages" else [])]
+    steps = " && ".join(f"sh ./{script}" for script in scripts)
+    inside = f'mount -t tmpfs none /etc/apt && cd "{folder}/provision" && {steps} && find /etc/apt -type f'
     return subprocess.run(
         ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), "--mount", "sh", "-c", inside],
         env={"PATH": f"{folder}/bin:{os.environ['PATH']}"},
@@ -57,7 +60,9 @@ class TestARepository:
     def test_is_added_with_the_key_that_is_pinned(self, vendor: Vendor, tmp_path: Path) -> None:
         ran = take("repositories", repository(vendor, vendor.fingerprint), tmp_path)
         assert ran.returncode == 0, ran.stderr
-        assert set(ran.stdout.split()) == {"/etc/apt/keyrings/vendor.gpg", "/etc/apt/sources.list.d/vendor.sources"}
+        assert "failed" not in ran.stdout and "ok repository-vendor: Signed-By: " in ran.stdout
+        files = set(ran.stdout.split("no-key-for-all: none")[1].split())
+        assert files == {"/etc/apt/keyrings/vendor.gpg", "/etc/apt/sources.list.d/vendor.sources"}
 
     def test_whose_key_is_another_one_is_refused(self, vendor: Vendor, tmp_path: Path) -> None:
         ran = take("repositories", repository(vendor, "0" * 40), tmp_path)
@@ -69,6 +74,7 @@ class TestADownload:
     def test_is_put_in_its_place(self, vendor: Vendor, tmp_path: Path) -> None:
         ran = take("downloads", download(vendor, vendor.sha256), tmp_path)
         assert ran.returncode == 0 and "/etc/apt/deep/file.bin" in ran.stdout, ran.stderr
+        assert "ok file.bin: " in ran.stdout
 
     def test_with_another_checksum_is_refused(self, vendor: Vendor, tmp_path: Path) -> None:
         ran = take("downloads", download(vendor, "0" * 64), tmp_path)
