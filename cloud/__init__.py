@@ -11,11 +11,12 @@ from cloud.errors import InputError
 
 if TYPE_CHECKING:
     from cloud.aws.settings import AwsSettings
+    from cloud.azure.settings import AzureSettings
     from cloud.base import Cloud
     from cloud.caller import CallerSettings
     from cloud.local.settings import LocalSettings
 
-NAMES = ("aws", "local")
+NAMES = ("aws", "azure", "local")
 
 WORDS = {"ec2": "aws"}
 """What CI calls a cloud, where that is another word than ours."""
@@ -27,6 +28,10 @@ class Settings(Protocol):
     @property
     def aws(self) -> AwsSettings:
         """Those of AWS."""
+
+    @property
+    def azure(self) -> AzureSettings:
+        """Those of Azure."""
 
     @property
     def local(self) -> LocalSettings:
@@ -48,6 +53,10 @@ def connect(name: str, settings: Settings) -> Cloud:
             from cloud.aws import AwsCloud
 
             return AwsCloud(settings.aws, settings.caller)
+        case "azure":
+            from cloud.azure import AzureCloud
+
+            return AzureCloud(settings.azure, settings.caller)
         case "local":
             from cloud.local import LocalCloud
 

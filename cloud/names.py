@@ -64,6 +64,15 @@ def image_of(build: str) -> str:
     return found["image"] if found else ""
 
 
+def time_of(build: str) -> datetime:
+    """When the build of that name began, to the second.
+
+    Raises:
+        ValueError: it is no such name.
+    """
+    return datetime.strptime(build.rsplit("-", 2)[-2], _STAMP).replace(tzinfo=UTC)
+
+
 def moment(time: datetime) -> str:
     """A time as it is written in a tag: UTC, to the microsecond, sorts as text."""
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -25,7 +25,7 @@ GUEST = "/var/tmp/kontain"  # noqa: S108  # in the VM, which nobody else is on
 HARNESS = ("check.sh", "report.sh", "step.sh")
 """What runs the steps and their checks; the same for every definition."""
 
-SOURCES = {"aws": "source.amazon-ebs.image", "local": "source.qemu.image"}
+SOURCES = {"aws": "source.amazon-ebs.image", "azure": "source.azure-arm.image", "local": "source.qemu.image"}
 """Packer's name for each cloud's source."""
 
 PLUGINS_SINCE = (1, 7, 0)

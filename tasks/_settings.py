@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from cloud.aws.settings import AwsSettings
+from cloud.azure.settings import AzureSettings
 from cloud.caller import CallerSettings
 from cloud.errors import InputError
 from cloud.local.settings import LocalSettings
@@ -37,6 +38,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     packer: PackerSettings
     local: LocalSettings
     aws: AwsSettings
+    azure: AzureSettings
     caller: CallerSettings
 
 

@@ -11,7 +11,7 @@ from tasks._task import task
 @task(
     iterable=["cloud"],
     help={
-        "cloud": "a cloud to log into: aws; may be repeated. Without it the setting images.clouds",
+        "cloud": "a cloud to log into: aws or azure; may be repeated. Without it the setting images.clouds",
         "json": "print the result as JSON",
     },
 )
@@ -22,7 +22,7 @@ def doctor(c: Context, cloud: list[str], json: bool = False) -> None:
     failed; a warning costs speed or a part of the work. A cloud is asked who we are and whether we
     may look at images.
 
-    Example: ./inv doctor --cloud aws
+    Example: ./inv doctor --cloud aws --cloud azure
     """
     from cloud.errors import KitError
     from tasks import _checks

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from packer.pipeline import Outcome
     from tasks._settings import Settings
 
-_CLOUD = {"cloud": "where: aws or local; may be repeated. Without it the setting images.clouds"}
+_CLOUD = {"cloud": "where: aws, azure or local; may be repeated. Without it the setting images.clouds"}
 _NAME = {"name": "another name for the image than its definition's"}
 _JSON = {"json": "print the result as JSON"}
 _PLAN = {"plan": "say what would be done, look only"}

@@ -10,6 +10,8 @@ rm -rf /var/lib/docker/* /var/lib/containerd/* /etc/docker/key.json
 apt-get clean
 rm -rf /var/lib/apt/lists/* /var/cache/debconf/*-old
 
+# Azure's agent, where it is: what it knows of this VM, and the password of its user ("Deprovisioning").
+! command -v waagent > /dev/null || waagent -force -deprovision
 cloud-init clean --logs --seed
 rm -f /etc/network/interfaces.d/50-cloud-init /etc/netplan/50-cloud-init.yaml
 rm -f /etc/sudoers.d/90-cloud-init-users

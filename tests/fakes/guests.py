@@ -93,13 +93,13 @@ class Guests:
                 return  # as a machine that is not up yet
             with guest:
                 guest.settimeout(None)
-                back = threading.Thread(target=_pass_on, args=(caller, guest), daemon=True)
+                back = threading.Thread(target=pass_on, args=(caller, guest), daemon=True)
                 back.start()
-                _pass_on(guest, caller)
+                pass_on(guest, caller)
                 back.join()
 
 
-def _pass_on(here: socket.socket, there: socket.socket) -> None:
+def pass_on(here: socket.socket, there: socket.socket) -> None:
     try:
         while part := here.recv(1 << 16):
             there.sendall(part)

@@ -21,9 +21,14 @@ CANARY = "canary-7f3a9c51"
 
 
 @pytest.fixture(scope="session")
-def micro(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, str]:
+def disk(request: pytest.FixtureRequest) -> Path:
+    """The micro guest: what a vendor's image boots here."""
+    return micro_disk(request.config.cache.mkdir("guests"))
+
+
+@pytest.fixture(scope="session")
+def micro(disk: Path) -> dict[str, str]:
     """The settings with which the base image is a micro guest."""
-    disk = micro_disk(request.config.cache.mkdir("guests"))
     return {
         "KM_IMAGES__DEFINITION": str(ROOT / "tests/definitions/micro.toml"),
         "KM_LOCAL__ACCELERATOR": "tcg",

@@ -14,17 +14,10 @@ import pytest
 
 from cloud import names, wait
 from tests.fakes.ec2 import Ec2, allowed
-from tests.guests import micro_disk
 from tests.toolkit import ROOT, Ran, Toolkit, definition_with
 
 L0BASE = ("images.l0base", "--cloud", "aws")
 MICRO = {"KM_IMAGES__DEFINITION": str(ROOT / "tests/definitions/micro.toml")}
-
-
-@pytest.fixture(scope="session")
-def disk(request: pytest.FixtureRequest) -> Path:
-    """What Canonical's image boots here."""
-    return micro_disk(request.config.cache.mkdir("guests"))
 
 
 @pytest.fixture

@@ -237,7 +237,7 @@ class TestTheTextsOfADefinition:
         assert read.stdout.decode().split("\n") == [name, user, tool, "apt", tool, version or "0", check, ""]
 
 
-@pytest.fixture(params=["aws", "local"])
+@pytest.fixture(params=["aws", "azure", "local"])
 def current(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str, bytes]]:
     """A cloud, and the files of L0BaseImage there for the packer that real clouds want."""
     told = _settings.load({"KM_LOCAL__STORE": str(tmp_path / "store")}, tmp_path / "none")
@@ -281,6 +281,19 @@ class TestForACurrentPacker:
         write(render(definition, "aws", source, "1.6.6"), tmp_path)
         assert "encrypted             = true" in (tmp_path / "image.pkr.hcl").read_text()
         assert packer(tmp_path, "fmt", "-check", "image.pkr.hcl").returncode == 0
+
+    def test_is_given_trusted_launch_on_azure_where_that_is_set(self, tmp_path: Path) -> None:
+        definition = definitions.load(definitions.DEFINITIONS / "l0base.toml")
+        for variables, there, secure in (
+            ({}, True, "false"),
+            ({"KM_AZURE__SECURE_BOOT": "true"}, True, "true"),
+            ({"KM_AZURE__SECURITY_TYPE": "Standard"}, False, ""),
+        ):
+            source = connect("azure", _settings.load(variables, tmp_path / "none")).images.source()
+            text = render(definition, "azure", source, "1.14.1")["image.pkr.hcl"].decode()
+            assert ('"TrustedLaunch"' in text) is there
+            assert not there or f"secure_boot_enabled = {secure}\n" in text
+            assert "managed_image_name" not in text
 
     def test_an_option_that_nobody_knows_would_be_found(self) -> None:
         known = {"a": {"kind": "attribute"}, "b": {"kind": "block", "attributes": {"c": {"kind": "attribute"}}}}
