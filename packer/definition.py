@@ -98,6 +98,8 @@ class Definition(Struct, frozen=True, forbid_unknown_fields=True):
     repository: Mapping[_Word, Repository] = {}
     """Where tools come from that the distribution does not have, or has too old."""
     download: list[Download] = []
+    plugin: Mapping[_Word, Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+){2}\Z")]] = {}
+    """Packer's plugins by HashiCorp, with their versions, where packer itself is among the tools."""
     optional: list[str] = []
     """The tools of those that are optional which it has."""
     provision: str = ""
@@ -118,6 +120,10 @@ class Definition(Struct, frozen=True, forbid_unknown_fields=True):
     def downloads(self, cloud: str) -> list[Download]:
         """The files that lie in it there."""
         return [download for download in self.download if cloud in download.clouds]
+
+    def plugins(self, cloud: str) -> Mapping[str, str]:
+        """The plugins of packer that it has there."""
+        return self.plugin if "packer" in {tool.name for tool in self.tools(cloud)} else {}
 
     def base_on(self, cloud: str) -> Mapping[str, Any]:
         """What it starts from on that cloud; a bootstrap takes the tools from apt with it.

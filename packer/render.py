@@ -113,6 +113,7 @@ def render(definition: Definition, cloud: str, source: Mapping[str, str | int], 
         "provision/tools.tsv": _table(tools),
         "provision/repositories.tsv": _table(repositories),
         "provision/downloads.tsv": _table(downloads),
+        "provision/plugins.tsv": _table(definition.plugins(cloud).items()),
     }
     for script in HARNESS:
         files[f"provision/{script}"] = (PROVISION / script).read_bytes()

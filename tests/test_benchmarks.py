@@ -40,7 +40,7 @@ def benchmark(*words: str | Path) -> str:
     return ended.stdout
 
 
-@pytest.mark.parametrize(("script", "target"), [("list.py", "1.25"), ("nothing_to_do.py", "1.2")])
+@pytest.mark.parametrize(("script", "target"), [("list.py", "1.25"), ("nothing_to_do.py", "1.2"), ("clouds.py", "1.5")])
 def test_it_prints_both_sides_and_their_ratio_with_the_target(script: str, target: str) -> None:
     out = benchmark(script, "--times", "1")
     assert len(re.findall(r": \d+\.\d{3} s$", out, re.MULTILINE)) >= 2

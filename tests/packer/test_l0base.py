@@ -24,7 +24,7 @@ PHASES = ("boot", "reboot")
 TOOLS = {"git", "make", "makeself", "gcc", "jq", "curl", "docker"}
 OF_ITSELF = {
     *("kernel-held", "docker-enabled", "docker-container", "sudoers", "user-sudo", "user-docker"),
-    *("user-password", "core-pattern", "core-dump", "record", "no-key-for-all"),
+    *("user-password", "core-pattern", "core-dump", "record", "no-key-for-all", "no-updates"),
 }
 ON_THE_FIRST_BOOT = {
     *("kernel-module", "no-host-keys", "no-authorized-keys", "no-private-keys", "own-machine-id"),

@@ -22,10 +22,12 @@ def vendor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vendor]:
     made.close()
 
 
-def take(step: str, tables: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Take a step with these tables where /etc/apt is empty and apt-get does nothing; then its check."""
+def take(
+    step: str, tables: dict[str, str], folder: Path, packer: str = "#!/bin/sh\nexit 1\n"
+) -> subprocess.CompletedProcess[str]:
+    """Take a step with these tables where /etc is a copy, without apt, and apt-get does nothing; then its check."""
     shutil.copytree(PROVISION, folder / "provision")
-    for table, text in {"repositories.tsv": "", "downloads.tsv": "", "tools.tsv": ""}.items():
+    for table, text in {"repositories.tsv": "", "downloads.tsv": "", "tools.tsv": "", "plugins.tsv": ""}.items():
         (folder / "provision" / table).write_text(tables.get(table, text))
     (folder / "bin").mkdir()
     for program, script in (("apt-get", "exit 0"), ("apt-mark", "exit 0"), ("dpkg-query", "echo ii")):
@@ -33,10 +35,13 @@ def take(step: str, tables: dict[str, str], folder: Path) -> subprocess.Complete
         (folder / "bin" / program).chmod(0o755)
     (folder / "bin/apt-cache").write_text("#!/bin/sh\necho ' answer | 5:1.2.3-1~vendor | http://x'\n")
     (folder / "bin/apt-cache").chmod(0o755)
+    (folder / "bin/packer").write_text(packer)
+    (folder / "bin/packer").chmod(0o755)
     # The tool of a package is not there: nothing was installed.
     scripts = [f"{step}.sh", *([f"{step}.check.sh"] if step != "packages" else [])]
     steps = " && ".join(f"sh ./{script}" for script in scripts)
-    inside = f'mount -t tmpfs none /etc/apt && cd "{folder}/provision" && {steps} && find /etc/apt -type f'
+    own = f'cp -r /etc "{folder}/etc" 2> /dev/null; mount --bind "{folder}/etc" /etc && mount -t tmpfs none /etc/apt'
+    inside = f'{own} && cd "{folder}/provision" && {steps} && find /etc/apt -type f'
     return subprocess.run(
         ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), "--mount", "sh", "-c", inside],
         env={"PATH": f"{folder}/bin:{os.environ['PATH']}"},
@@ -89,6 +94,28 @@ class TestAPackage:
     def test_of_the_version_that_is_pinned_is_found_through_its_packaging(self, tmp_path: Path) -> None:
         ran = take("packages", {"tools.tsv": "answer\tvendor\tanswer\t1.2.3\tanswer\n"}, tmp_path)
         assert ran.returncode == 0, ran.stdout
+
+
+PACKER = """#!/bin/sh
+[ "$PACKER_PLUGIN_PATH" = /opt/kontain/packer-plugins ] || exit 1
+log=$(dirname "$0")/installed
+case "$2" in
+    install) n=${3##*/}; echo "$PACKER_PLUGIN_PATH/$3/packer-plugin-${n}_${4}_x5.0_linux_amd64" >> "$log" ;;
+    installed) cat "$log" ;;
+esac
+"""
+
+
+class TestAPlugin:
+    def test_is_installed_for_everybody_in_its_version(self, tmp_path: Path) -> None:
+        ran = take("plugins", {"plugins.tsv": "amazon\t1.8.2\nqemu\t1.1.4\n"}, tmp_path, packer=PACKER)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert "ok plugins-for-all" in ran.stdout and "ok plugin-amazon: 1.8.2\nok plugin-qemu: 1.1.4\n" in ran.stdout
+
+    def test_of_another_version_is_not_believed(self, tmp_path: Path) -> None:
+        other = PACKER.replace("${4}", "v9.9.9")
+        ran = take("plugins", {"plugins.tsv": "amazon\t1.8.2\n"}, tmp_path, packer=other)
+        assert "failed plugin-amazon: no 1.8.2 among 1 plugins" in ran.stdout
 
 
 def test_no_script_trusts_a_key_for_everything_or_runs_what_it_fetches() -> None:
