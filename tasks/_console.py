@@ -26,8 +26,9 @@ HEARTBEAT = 30.0
 
 
 def result(value: object, *, as_json: bool, text: str) -> None:
-    """Print a result: as JSON, or as the text that people read."""
-    print(json.dumps(value, indent=2, default=str) if as_json else text, flush=True)
+    """Print a result: as JSON, or as the text that people read, if there is any."""
+    if as_json or text:
+        print(json.dumps(value, indent=2, default=str) if as_json else text, flush=True)
 
 
 def table(columns: Mapping[str, Callable[[Any], str]], rows: Sequence[Row], *, none: str) -> str:

@@ -142,7 +142,8 @@ def list_builds(c: Context, cloud: list[str], name: str = "", json: bool = False
     rows: list[_console.Row] = []
     for builds in (answer.value or () for answer in found):
         rows += [_images.image_row(image, image == current(builds)) for image in builds]
-    none = f"no builds of {definition.name}; ./inv images.l0base makes one"
+    unseen = any(answer.error for answer in found)
+    none = "" if unseen else f"no builds of {definition.name}; ./inv images.l0base makes one"
     _console.result(rows, as_json=json, text=_console.table(_images.BUILD_COLUMNS, rows, none=none))
     _clouds.agree(found)
 

@@ -23,6 +23,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *s
 OLDER = "1f2e3d"
 """How the older build's name ends: the pages promote it."""
 
+BOTH = "tests/packer/test_side_by_side.py"
+
 ELSEWHERE = {
     # What builds takes minutes: the tests of the pipeline do it with the micro image.
     "./inv images.l0base --cloud local": (
@@ -34,11 +36,11 @@ ELSEWHERE = {
         '("images.l0base", "--cloud", "local", "--json")',
     ),
     # What speaks to a cloud does so where a fake one is.
-    "./inv doctor --cloud aws": ("tests/packer/test_aws.py", '"doctor", "--cloud", "aws"'),
-    "./inv images.l0base --cloud aws": ("tests/packer/test_aws.py", 'L0BASE = ("images.l0base", "--cloud", "aws")'),
-    "CI=true ./inv images.l0base --cloud aws --json": ("tests/packer/test_aws.py", 'run(*L0BASE, "--json")'),
-    "./inv images.l0base --cloud aws --no-promote": ("tests/packer/test_aws.py", 'run(*L0BASE, "--no-promote")'),
-    "./inv images.prune --cloud aws --plan": ("tests/packer/test_aws.py", '"images.prune", "--cloud", "aws", "--plan"'),
+    "./inv doctor --cloud aws --cloud azure": (BOTH, 'run("doctor", *BOTH'),
+    "./inv images.l0base --cloud aws --cloud azure": (BOTH, 'run("images.l0base", *BOTH'),
+    "CI=true ./inv images.l0base --cloud aws --cloud azure --json": (BOTH, 'run("images.l0base", *BOTH, "--json"'),
+    "./inv images.l0base --cloud aws --cloud azure --no-promote": (BOTH, 'run("images.l0base", *BOTH, "--no-promote"'),
+    "./inv images.prune --cloud aws --cloud azure --plan": (BOTH, 'run("images.prune", *BOTH, "--plan")'),
     # A test that ran the tests would not end: CI runs them, and a small suite shows what they do.
     "./inv test": ("tests/tasks/test_test.py", 'inv("test")'),
     "./inv test --all": (".ci/run", "./inv test --all"),
@@ -52,6 +54,7 @@ ELSEWHERE = {
     'UPDATE_GOLDEN=1 ./inv test --only "reference or looked_at"': ("tests/test_reference.py", "UPDATE_GOLDEN"),
     ".venv/bin/python benchmarks/list.py": ("tests/test_benchmarks.py", '"list.py"'),
     ".venv/bin/python benchmarks/nothing_to_do.py": ("tests/test_benchmarks.py", '"nothing_to_do.py"'),
+    ".venv/bin/python benchmarks/clouds.py --build": ("tests/test_benchmarks.py", '"clouds.py"'),
     ".venv/bin/python benchmarks/build.py": ("tests/test_benchmarks.py", '"build.py"'),
 }
 """Commands that are run by other tests: where, and the words by which one finds it there."""
@@ -132,7 +135,7 @@ def test_the_pages_have_a_command_for_every_reason_not_to_run_one() -> None:
 
 def test_what_is_planned_is_said_not_to_be_there() -> None:
     text = (ROOT / "README.md").read_text()
-    for planned in ("--cloud azure", "`boxes`", "`runners`", "`release`"):
+    for planned in ("`boxes`", "`runners`", "`release`"):
         assert re.search(rf"^- .*{re.escape(planned)}.*: not yet\.$", text, re.MULTILINE), planned
 
 

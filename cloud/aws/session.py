@@ -16,6 +16,7 @@ from typing import Any
 import boto3.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError, ProfileNotFound
+from botocore.parsers import ResponseParserError
 
 from cloud.errors import KitError, NotAllowed, TemporaryError
 
@@ -94,7 +95,7 @@ class Session:
             raise _told(error, service) from error
         except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
             raise NotAllowed(f"not logged in to AWS: {error}", hint=_LOGIN) from error
-        except BotoCoreError as error:
+        except (BotoCoreError, ResponseParserError) as error:
             raise TemporaryError(f"AWS does not answer: {error}", hint=_LATER) from error
 
     def pages(self, operation: str, key: str, **arguments: Any) -> list[dict[str, Any]]:

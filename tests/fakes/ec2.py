@@ -276,7 +276,9 @@ def _without_token(given: dict[str, str]) -> str:
 
 def _refuse(start_response: Callable[..., Any], service: str, code: str, status: int) -> Iterable[bytes]:
     message = f"{code}, as was asked for"
-    if service == "ssm":
+    if code == "NoAnswer":  # as of a proxy between us
+        body, kind = b"<!doctype html>\n<title>no</title>", "text/html"
+    elif service == "ssm":
         body = json.dumps({"__type": code, "message": message}).encode()
         kind = "application/x-amz-json-1.1"
     else:

@@ -342,6 +342,13 @@ class TestImages:
         assert ami not in toolkit.run("images.prune", "--cloud", "aws", "--plan").out
 
 
+def test_an_answer_that_is_none_of_awss_is_temporary(ec2: Ec2, toolkit: Toolkit) -> None:
+    ec2.fails("DescribeImages", "NoAnswer", 502, times=30)
+    ran = toolkit.run("images.list", "--cloud", "aws")
+    assert ran.code == 5 and "AWS does not answer" in ran.err
+    assert ran.out == ""  # nobody knows whether there are builds
+
+
 class TestThePolicy:
     """The fake refuses whatever the policy does not allow, so all other tests hold it against our calls."""
 

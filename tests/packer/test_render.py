@@ -34,6 +34,7 @@ KEPT = (
     "provision/tools.tsv",
     "provision/repositories.tsv",
     "provision/downloads.tsv",
+    "provision/plugins.tsv",
 )
 
 VARIABLES = {

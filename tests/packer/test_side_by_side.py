@@ -42,6 +42,8 @@ def test_both_are_planned_in_one_run(clouds: tuple[Ec2, Arm, Toolkit]) -> None:
     assert [(row["cloud"], row["steps"][0]) for row in ran.json] == [("aws", "build"), ("azure", "build")]
     assert ran.json[0]["fingerprint"] != ran.json[1]["fingerprint"]
     assert ec2.actions() and arm.actions()
+    again = toolkit.run("images.l0base", *BOTH, "--no-promote", "--plan", "--json")
+    assert [row["steps"] for row in again.json] == [["build", "prove"], ["build", "prove"]]
 
 
 def test_who_is_logged_in_to_one_alone_is_told_so(clouds: tuple[Ec2, Arm, Toolkit]) -> None:
@@ -50,3 +52,4 @@ def test_who_is_logged_in_to_one_alone_is_told_so(clouds: tuple[Ec2, Arm, Toolki
     assert ran.code == 3 and "azure: " in ran.err
     rows = {row["name"]: row for row in toolkit.run("doctor", *BOTH, "--json").json}
     assert rows["aws"]["state"] == rows["azure"]["state"] == "ok"
+    assert toolkit.run("images.prune", *BOTH, "--plan").out == ""

@@ -143,6 +143,10 @@ build {
   }
 
   provisioner "shell" {
+    inline = ["sudo sh /var/tmp/kontain/step.sh updates"]
+  }
+
+  provisioner "shell" {
     inline = ["sudo sh /var/tmp/kontain/step.sh repositories"]
   }
 
@@ -155,7 +159,15 @@ build {
   }
 
   provisioner "shell" {
+    inline = ["sudo sh /var/tmp/kontain/step.sh plugins"]
+  }
+
+  provisioner "shell" {
     inline = ["sudo sh /var/tmp/kontain/step.sh kernel"]
+  }
+
+  provisioner "shell" {
+    inline = ["sudo sh /var/tmp/kontain/step.sh nested"]
   }
 
   provisioner "shell" {

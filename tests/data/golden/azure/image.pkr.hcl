@@ -180,6 +180,10 @@ build {
   }
 
   provisioner "shell" {
+    inline = ["sudo sh /var/tmp/kontain/step.sh updates"]
+  }
+
+  provisioner "shell" {
     inline = ["sudo sh /var/tmp/kontain/step.sh repositories"]
   }
 
@@ -192,7 +196,15 @@ build {
   }
 
   provisioner "shell" {
+    inline = ["sudo sh /var/tmp/kontain/step.sh plugins"]
+  }
+
+  provisioner "shell" {
     inline = ["sudo sh /var/tmp/kontain/step.sh kernel"]
+  }
+
+  provisioner "shell" {
+    inline = ["sudo sh /var/tmp/kontain/step.sh nested"]
   }
 
   provisioner "shell" {
