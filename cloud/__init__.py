@@ -50,15 +50,15 @@ def connect(name: str, settings: Settings) -> Cloud:
     """
     match name:
         case "aws":
-            from cloud.aws import AwsCloud
+            from cloud.aws.cloud import AwsCloud
 
             return AwsCloud(settings.aws, settings.caller)
         case "azure":
-            from cloud.azure import AzureCloud
+            from cloud.azure.cloud import AzureCloud
 
             return AzureCloud(settings.azure, settings.caller)
         case "local":
-            from cloud.local import LocalCloud
+            from cloud.local.cloud import LocalCloud
 
             return LocalCloud(settings.local)
     raise InputError(f"unknown cloud {name!r}", hint=f"choose from: {', '.join(NAMES)}")

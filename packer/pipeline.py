@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -63,9 +64,11 @@ def plan(definition: Definition, cloud: Cloud, oldest: str, *, force: bool = Fal
         InputError: the definition can't be rendered, or its base can't be had here.
     """
     files = render(definition, cloud.name, cloud.images.source(), oldest)
-    base = cloud.images.resolve(definition.base_on(cloud.name))
+    with ThreadPoolExecutor(2) as threads:
+        listing = threads.submit(cloud.images.list, definition.name)
+        base = cloud.images.resolve(definition.base_on(cloud.name))
+        builds = listing.result()
     mark = fingerprint(files, base)
-    builds = cloud.images.list(definition.name)
     now = current(builds)
     ours = [image for image in builds if image.state != "plain"]
     newer = [image for image in ours if now not in ours or image.created > now.created]

@@ -131,7 +131,7 @@ class AzureImages:
         told = self._version(tags[names.IMAGE], version)
         if told.tags.get(names.BUILD) != build.name:
             raise KitError(f"version {version} of {tags[names.IMAGE]} is of another build", hint="the same again")
-        made = _read(self._put(tags[names.IMAGE], version, dict(tags)), tags[names.IMAGE])
+        made = _read(self._put(tags[names.IMAGE], version, {names.EXPIRES: None, **tags}), tags[names.IMAGE])
         assert made is not None
         if artifact.id.lower().rpartition("/")[0].endswith("/microsoft.compute/images"):
             leftovers.remove_managed(self._session, self._settings, build.name)
@@ -169,10 +169,8 @@ class AzureImages:
 
     def tag(self, image: Image, tags: Mapping[str, str | None]) -> Image:
         """Set tags, remove those that are None. The gallery's `latest` may mean it if it is promoted then."""
-        changed = {**image.tags, **tags}
-        kept = {key: text for key, text in changed.items() if text is not None}
-        self._put(image.name, image.id.rpartition("/")[2], kept)
-        return replace(image, tags=kept)
+        told = self._put(image.name, image.id.rpartition("/")[2], tags)
+        return replace(image, tags=dict(told.tags))
 
     def announce(self, image: Image) -> None:
         """Let the gallery's `latest` mean it, for engines that start VMs by themselves."""
@@ -189,10 +187,7 @@ class AzureImages:
     def describe(self, image: Image, record: Mapping[str, object]) -> None:
         """The parts of the record that a tag has room for; the whole is in the image."""
         told = {key: str(record.get(key, ""))[:256] for key in ("packer", "toolkit", "kernel")}
-        fresh = self._version(image.name, image.id.rpartition("/")[2])
-        self._put(
-            image.name, str(fresh.name), {**fresh.tags, **{f"km-{key}": text for key, text in told.items() if text}}
-        )
+        self.tag(image, {f"km-{key}": text for key, text in told.items() if text})
 
     def delete(self, image: Image) -> None:
         """Remove the version with its copies."""
@@ -222,11 +217,11 @@ class AzureImages:
     def _version(self, name: str, version: str) -> Any:
         return self._session.call("compute", "gallery_image_versions.get", *self._gallery, name, version)
 
-    def _put(self, name: str, version: str, tags: dict[str, str]) -> Any:
-        """Write a version's tags, as the Azure CLI does: the whole of what was read, changed."""
+    def _put(self, name: str, version: str, tags: Mapping[str, str | None]) -> Any:
+        """Change a version's tags, as the Azure CLI does: the whole of what was read is written back."""
         told = self._version(name, version)
-        told.tags = tags
-        told.publishing_profile.exclude_from_latest = names.PROMOTED not in tags
+        told.tags = {key: text for key, text in {**told.tags, **tags}.items() if text is not None}
+        told.publishing_profile.exclude_from_latest = names.PROMOTED not in told.tags
         return self._session.call(
             "compute", "gallery_image_versions.begin_create_or_update", *self._gallery, name, version, told
         )

@@ -182,7 +182,8 @@ class Arm:
                 return Answer(refusal.status, {"error": told}, {"Retry-After": "1"} if refusal.status == 429 else {})
 
     def _answer(self, method: str, path: str, query: dict[str, str], given: Any) -> Answer:
-        if path == "/subscriptions":
+        if path == "/subscriptions":  # everybody sees those in which he may do anything
+            self.calls.append(("Microsoft.Resources/subscriptions/read", None))
             return Answer(200, {"value": [{"id": f"/subscriptions/{SUBSCRIPTION}", "subscriptionId": SUBSCRIPTION}]})
         if not path.startswith(f"/subscriptions/{SUBSCRIPTION}"):
             raise Refusal(404, "SubscriptionNotFound")

@@ -159,6 +159,11 @@ class TestABuild:
         assert excluded[0] is True and excluded[-1] is False and excluded == sorted(excluded, reverse=True)
         assert built.latest == built.row["id"]
 
+    def test_is_described_by_its_tags(self, built: Built) -> None:
+        tags = built.things[built.row["id"].lower()]["tags"]
+        assert {"km-packer", "km-kernel", names.PROVEN, names.PROMOTED, names.FINGERPRINT} <= set(tags)
+        assert names.EXPIRES not in tags
+
     def test_leaves_the_gallery_and_nothing_else(self, built: Built) -> None:
         kinds = sorted(str(thing.get("type", "group")).rpartition(".")[2] for thing in built.things.values())
         assert kinds == ["compute/galleries", "compute/galleries/images", "compute/galleries/images/versions", "group"]
@@ -170,13 +175,14 @@ class TestABuild:
         uefi = {"secureBootEnabled": False, "vTpmEnabled": True}
         assert proof["properties"]["securityProfile"] == {"securityType": "TrustedLaunch", "uefiSettings": uefi}
 
-    def test_again_is_up_to_date_after_four_calls(self, built: Built) -> None:
+    def test_again_is_up_to_date_after_five_calls(self, built: Built) -> None:
         assert built.again.code == 0 and "up to date" in built.again.out
         assert sorted(action.partition(".")[2] for action in built.calls_again) == [
             "Compute/galleries/images/versions/read",
             "Compute/galleries/images/versions/read",
             "Compute/images/read",
             "Compute/locations/publishers/artifacttypes/offers/skus/versions/read",
+            "Resources/subscriptions/read",
         ]
 
     def test_opens_ssh_for_the_caller_alone(self, built: Built) -> None:

@@ -83,7 +83,7 @@ class TestTheCloud:
     def test_that_is_unknown_is_bad_input_and_the_known_ones_are_listed(self, toolkit: Toolkit, task: str) -> None:
         ran = toolkit.run(f"images.{task}", "--cloud", "moon")
         assert (ran.code, ran.out) == (2, "")
-        assert ran.err == "error: unknown cloud 'moon'\nhint: choose from: aws, local\n"
+        assert ran.err == "error: unknown cloud 'moon'\nhint: choose from: aws, azure, local\n"
 
     @pytest.mark.parametrize("task", ["l0base", "list", "render", "validate", "rollback", "prune"])
     def test_is_never_chosen_silently(self, toolkit: Toolkit, task: str) -> None:

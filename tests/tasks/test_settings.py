@@ -220,3 +220,21 @@ def test_many_threads_may_be_the_first_to_load_them() -> None:
     """doctor's checks once did, and msgspec crashed one process in twenty."""
     for _ in range(20):
         subprocess.run([sys.executable, "-P", "-c", _MANY_AT_ONCE], env={"PYTHONPATH": str(ROOT)}, check=True)
+
+
+def test_reading_them_loads_no_sdk_of_a_cloud() -> None:
+    heavy = "import sys, tasks._settings as settings; settings.load(); "
+    heavy += "print(*{'boto3', 'azure', 'requests', 'pycdlib'} & set(sys.modules))"
+    told = subprocess.run(
+        [sys.executable, "-P", "-c", heavy], env={"PYTHONPATH": str(ROOT)}, check=True, capture_output=True, text=True
+    )
+    assert told.stdout.strip() == ""
+
+
+def test_working_here_loads_no_sdk_of_another_cloud(tmp_path: Path) -> None:
+    look = "import runpy, sys; sys.argv = ['inv', 'images.list', '--cloud', 'local']\n"
+    look += "try: runpy.run_module('tasks', run_name='__main__')\n"
+    look += "finally: print(*{'boto3', 'azure'} & set(sys.modules), file=sys.stderr)"
+    env = {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    told = subprocess.run([sys.executable, "-c", look], env=env, check=False, capture_output=True, text=True)
+    assert "no builds" in told.stdout and told.stderr.strip() == ""
