@@ -15,7 +15,7 @@ import pytest
 
 from cloud import names, wait
 from cloud.azure.gallery import version_of
-from tests.fakes.arm import GROUP, SECRET, SUBSCRIPTION, Arm
+from tests.fakes.arm import GROUP, SECRET, SUBSCRIPTION, TOKEN, Answer, Arm
 from tests.toolkit import ROOT, Ran, Toolkit, definition_with
 
 L0BASE = ("images.l0base", "--cloud", "azure")
@@ -361,7 +361,11 @@ class TestImages:
 
 
 class TestThePolicy:
-    """The fake refuses whatever the role does not allow, so all other tests hold it against our calls."""
+    """The fake refuses whatever the role does not allow, so all other tests hold it against our calls and packer's.
+
+    Packer itself names no list: "the minimal set of permissions is highly dependent on the builder and its
+    configuration" (its documentation of the Azure builders).
+    """
 
     def test_allows_nothing_to_be_done_to_people_or_to_data(self) -> None:
         actions = json.loads((ROOT / "docs/policies/azure.json").read_text())["Actions"]
@@ -417,3 +421,48 @@ def test_versions_sort_as_the_builds_do() -> None:
     moments = [wait.clock.now() + timedelta(hours=7 * number) for number in range(2000)]
     versions = [[int(part) for part in version_of(moment).split(".")] for moment in moments]
     assert versions == sorted(versions) and max(max(each) for each in versions) < 2**31
+
+
+class TestTheFake:
+    """It refuses what Azure refuses, so that what works against it means something."""
+
+    PLACE = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}/providers/Microsoft.Compute"
+
+    def asked(self, arm: Arm, method: str, path: str, body: object = None, shown: str = TOKEN) -> Answer:
+        told = b"" if body is None else json.dumps(body).encode()
+        head = {"Authorization": f"Bearer {shown}"}
+        return arm.answer(method, "management.azure.com", f"{self.PLACE}/{path}?api-version=2024-01-01", head, told)
+
+    @pytest.mark.parametrize(
+        ("path", "body", "code"),
+        [
+            ("galleries/kontain", {"location": "westus", "properties": {"colour": "red"}}, "InvalidRequestContent"),
+            ("galleries/kon-tain", {"location": "westus"}, "InvalidParameter"),
+            ("galleries/none/images/MicroImage", {"location": "westus"}, "ParentResourceNotFound"),
+            (
+                "images/x",
+                {"location": "westus", "properties": {"sourceVirtualMachine": {"id": "/no"}}},
+                "OperationNotAllowed",
+            ),
+        ],
+    )
+    def test_refuses_bodies_and_names(self, arm: Arm, path: str, body: object, code: str) -> None:
+        answer = self.asked(arm, "PUT", path, body)
+        assert answer.status >= 400 and answer.body["error"]["code"] == code
+
+    @pytest.mark.parametrize("number", ["2026.0105.1", "2026.1", "1.2.3.4", "2026.1.99999999999", "latest"])
+    def test_refuses_versions_that_are_none(self, arm: Arm, number: str) -> None:
+        version(arm, "2026.1.1", {}, latest=False)
+        body = {
+            "location": "westus",
+            "properties": {"publishingProfile": {}, "storageProfile": {"source": {"id": "/somewhere"}}},
+        }
+        assert self.asked(arm, "PUT", f"{VERSIONS}/{number}", body).body["error"]["code"] == "InvalidParameter"
+
+    def test_refuses_who_has_no_token(self, arm: Arm) -> None:
+        assert self.asked(arm, "GET", "images/x", shown="another").status == 401
+
+    def test_refuses_to_remove_a_gallery_with_images_in_it(self, arm: Arm) -> None:
+        version(arm, "2026.1.1", {}, latest=False)
+        arm.rights.append("Microsoft.Compute/galleries/delete")
+        assert self.asked(arm, "DELETE", "galleries/kontain").body["error"]["code"] == "CannotDeleteResource"
