@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from cloud.azure.session import AzureError, Session
+from cloud.azure.session import Session, missing_is_none
 from cloud.azure.settings import AzureSettings
 
 
@@ -41,10 +41,4 @@ def ready(session: Session, settings: AzureSettings, name: str, tags: dict[str, 
 
 
 def _there(session: Session, operation: str, *where: str) -> bool:
-    try:
-        session.call("compute", operation, *where)
-    except AzureError as error:
-        if error.status != 404:
-            raise
-        return False
-    return True
+    return missing_is_none(lambda: session.call("compute", operation, *where)) is not None

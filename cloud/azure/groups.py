@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cloud import wait
-from cloud.azure.session import AzureError, Session
+from cloud.azure.session import Session, missing_is_none
 from cloud.errors import TimedOut
 
 PATIENCE = 1200.0
@@ -14,14 +14,9 @@ _AT_ONCE = "Microsoft.Compute/virtualMachines"
 
 def remove(session: Session, group: str) -> bool:
     """Remove a group and all that is in it; whether it is gone already."""
+    deletion = ("resources", "resource_groups.begin_delete", group)
     try:
-        session.call(
-            "resources", "resource_groups.begin_delete", group, force_deletion_types=_AT_ONCE, timeout=PATIENCE
-        )
-        return not wait.interrupted()
+        missing_is_none(lambda: session.call(*deletion, force_deletion_types=_AT_ONCE, timeout=PATIENCE))
     except TimedOut:
         return False
-    except AzureError as error:
-        if error.status != 404:
-            raise
-    return True
+    return not wait.interrupted()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 
 from cloud import caller, names, ssh
 from cloud.azure import gallery, groups, leftovers
-from cloud.azure.session import AzureError, Session, blamed
+from cloud.azure.session import Session, blamed, missing_is_none
 from cloud.azure.settings import AzureSettings
 from cloud.base import Artifact, Base, Build, Cost, Image, Leftover, newest_first
 from cloud.caller import CallerSettings
@@ -160,12 +161,17 @@ class AzureImages:
 
     def list(self, name: str) -> Sequence[Image]:
         """The versions of an image that are ours, newest first, and a plain managed image of exactly that name."""
-        versions = self._or_none("gallery_image_versions.list_by_gallery_image", *self._gallery, name, many=True)
-        plain = self._or_none("images.get", self._settings.resource_group, name)
-        ours = [image for each in versions or () if (image := _read(each, name))]
-        if plain is not None:
-            ours.append(Image("azure", name, name, str(plain.id), 0, _BEFORE))
-        return newest_first(ours)
+        with ThreadPoolExecutor(1) as thread:
+            plain = thread.submit(
+                missing_is_none,
+                lambda: self._session.call("compute", "images.get", self._settings.resource_group, name),
+            )
+            listing = ("compute", "gallery_image_versions.list_by_gallery_image", *self._gallery, name)
+            versions = missing_is_none(lambda: self._session.list(*listing)) or []
+        found = [image for each in versions if (image := _read(each, name))]
+        if old := plain.result():
+            found.append(Image("azure", name, name, str(old.id), 0, _BEFORE))
+        return newest_first(found)
 
     def tag(self, image: Image, tags: Mapping[str, str | None]) -> Image:
         """Set tags, remove those that are None. The gallery's `latest` may mean it if it is promoted then."""
@@ -225,14 +231,6 @@ class AzureImages:
         return self._session.call(
             "compute", "gallery_image_versions.begin_create_or_update", *self._gallery, name, version, told
         )
-
-    def _or_none(self, operation: str, *where: str, many: bool = False) -> Any:
-        try:
-            return (self._session.list if many else self._session.call)("compute", operation, *where)
-        except AzureError as error:
-            if error.status != 404:
-                raise
-            return None
 
 
 _NOBODY = "00000000-0000-0000-0000-000000000000"

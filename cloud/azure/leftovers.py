@@ -8,7 +8,7 @@ from typing import Any
 
 from cloud import names
 from cloud.azure import groups
-from cloud.azure.session import AzureError, Session
+from cloud.azure.session import Session, missing_is_none
 from cloud.azure.settings import AzureSettings
 from cloud.base import Leftover
 from cloud.errors import KitError
@@ -70,12 +70,9 @@ def remove_version(session: Session, thing: str) -> None:
 
 def _versions(session: Session, settings: AzureSettings) -> Iterator[Any]:
     where = (settings.resource_group, settings.gallery)
-    try:
-        for image in session.list("compute", "gallery_images.list_by_gallery", *where):
-            yield from session.list("compute", "gallery_image_versions.list_by_gallery_image", *where, str(image.name))
-    except AzureError as error:
-        if error.status != 404:
-            raise
+    images = missing_is_none(lambda: session.list("compute", "gallery_images.list_by_gallery", *where))
+    for image in images or ():
+        yield from session.list("compute", "gallery_image_versions.list_by_gallery_image", *where, str(image.name))
 
 
 def _left(thing: Any, dead: list[str]) -> bool:
@@ -83,8 +80,4 @@ def _left(thing: Any, dead: list[str]) -> bool:
 
 
 def _gone_or(session: Session, operation: str, *where: str) -> None:
-    try:
-        session.call("compute", operation, *where)
-    except AzureError as error:
-        if error.status != 404:
-            raise
+    missing_is_none(lambda: session.call("compute", operation, *where))

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from cloud.azure.session import Session
+from cloud.azure.session import RIGHTS, Session
 from cloud.errors import NotAllowed
 
 ROLE = Path(__file__).resolve().parents[2] / "docs" / "policies" / "azure.json"
@@ -29,10 +29,7 @@ def check(session: Session, group: str) -> None:
     )
     for action in json.loads(ROLE.read_text())["Actions"]:
         if not any(_gives(permission, action) for permission in told["value"]):
-            raise NotAllowed(
-                f"Azure does not allow {action} in {group}",
-                hint="docs/policies/azure.json has the rights that are needed",
-            )
+            raise NotAllowed(f"Azure does not allow {action} in {group}", hint=RIGHTS)
 
 
 def _gives(permission: dict[str, Any], action: str) -> bool:

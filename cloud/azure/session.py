@@ -36,11 +36,11 @@ T = TypeVar("T")
 
 _LATER = "the same command may work later"
 _LOGIN = "log in: SP_TENANT, SP_APPID and SP_PASSWORD, or az login; ./inv doctor --cloud azure looks again"
-_RIGHTS = "docs/policies/azure.json has the rights that are needed"
+RIGHTS = "docs/policies/azure.json has the rights that are needed"
 _QUOTA = "ask for more at Quotas in the portal, or set azure.build_size and azure.proof_size to others"
 
 CODES: dict[str, tuple[type[KitError], str]] = {
-    **dict.fromkeys(("AuthorizationFailed", "LinkedAuthorizationFailed"), (NotAllowed, _RIGHTS)),
+    **dict.fromkeys(("AuthorizationFailed", "LinkedAuthorizationFailed"), (NotAllowed, RIGHTS)),
     **dict.fromkeys(
         (
             *("AuthenticationFailed", "ExpiredAuthenticationToken", "InvalidAuthenticationToken"),
@@ -176,6 +176,16 @@ class Session:
             raise _told(error, _words(operation)) from error
         except SdkError as error:
             raise TemporaryError(f"Azure does not answer: {error.message}", hint=_LATER) from error
+
+
+def missing_is_none(ask: Callable[[], T]) -> T | None:
+    """What a call answers; None for what is not there."""
+    try:
+        return ask()
+    except AzureError as error:
+        if error.status != 404:
+            raise
+        return None
 
 
 def _words(operation: str) -> str:

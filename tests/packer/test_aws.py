@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,7 +12,8 @@ import pytest
 
 from cloud import names, wait
 from tests.fakes.ec2 import Ec2, allowed
-from tests.toolkit import ROOT, Ran, Toolkit, definition_with
+from tests.packer.shipped import Ends, Failures, is_as_it_was
+from tests.toolkit import ROOT, Ran, Toolkit
 
 L0BASE = ("images.l0base", "--cloud", "aws")
 MICRO = {"KM_IMAGES__DEFINITION": str(ROOT / "tests/definitions/micro.toml")}
@@ -50,18 +49,16 @@ def planted(ec2: Ec2, toolkit: Toolkit, token: str, *states: str, days_ago: floa
     return ec2.register(build, **tags)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Shipped:
     """A region whose current image is of older inputs: there is something to build, and something to lose."""
 
     ec2: Ec2
     toolkit: Toolkit
     ami: str
-
-    def is_as_it_was(self) -> None:
-        """The current image is what it was, and nothing of a build is left."""
-        self.current_is_what_it_was()
-        assert self.left() == []
+    cloud: str = "aws"
+    vm: str = "i-"
+    parts: tuple[str, ...] = ("VM", "security group")
 
     def current_is_what_it_was(self) -> None:
         """The current image is what it was, for us and for others."""
@@ -72,16 +69,19 @@ class Shipped:
     def left(self) -> list[str]:
         """What there is in the region that no image needs."""
         ec2 = self.ec2.client("ec2")
-        instances = [each for row in ec2.describe_instances()["Reservations"] for each in row["Instances"]]
-        groups = [
-            group for group in ec2.describe_security_groups()["SecurityGroups"] if group["GroupName"] != "default"
-        ]
+        groups = ec2.describe_security_groups()["SecurityGroups"]
         amis = ec2.describe_images(Owners=["self"])["Images"]
         return [
-            *(each["InstanceId"] for each in instances if each["State"]["Name"] != "terminated"),
+            *self.vms(),
             *(group["GroupId"] for group in groups if group["GroupName"] != "default"),
             *(ami["ImageId"] for ami in amis if ami["ImageId"] != self.ami),
         ]
+
+    def vms(self) -> list[str]:
+        """The instances that are not terminated."""
+        rows = self.ec2.client("ec2").describe_instances()["Reservations"]
+        instances = [each for row in rows for each in row["Instances"]]
+        return [each["InstanceId"] for each in instances if each["State"]["Name"] != "terminated"]
 
 
 @pytest.fixture
@@ -132,6 +132,7 @@ def built(disk: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 @pytest.mark.vm
+@pytest.mark.matrix
 class TestABuild:
     def test_is_proven_on_two_boots_of_the_image_and_becomes_current(self, built: Built) -> None:
         checks = {(check["name"], check["phase"]) for check in built.row["checks"]}
@@ -188,8 +189,8 @@ BEFORE_ANY_VM = [
 ]
 
 
-@pytest.mark.vm
-class TestAFailure:
+class TestAFailure(Failures):
+    @pytest.mark.matrix
     @pytest.mark.parametrize(("action", "code", "status", "exit_code", "told"), BEFORE_ANY_VM)
     def test_of_a_call_has_its_exit_code_and_leaves_nothing(
         self, shipped: Shipped, action: str, code: str, status: int, exit_code: int, told: str
@@ -199,7 +200,7 @@ class TestAFailure:
         shipped.ec2.faults.clear()
         assert ran.code == exit_code, ran.err
         assert told in ran.err and "hint: " in ran.err
-        shipped.is_as_it_was()
+        is_as_it_was(shipped)
 
     @pytest.mark.matrix
     def test_of_capacity_is_temporary(self, shipped: Shipped) -> None:
@@ -207,73 +208,18 @@ class TestAFailure:
         shipped.ec2.fails("RunInstances", "InsufficientInstanceCapacity", 500, times=100)
         ran = shipped.toolkit.run(*L0BASE)
         assert ran.code == 5, ran.err
-        shipped.is_as_it_was()
+        is_as_it_was(shipped)
 
+    @pytest.mark.matrix
     def test_because_the_name_is_taken_is_told(self, shipped: Shipped) -> None:
         shipped.ec2.fails("RunInstances", "InvalidAMIName.Duplicate")
         ran = shipped.toolkit.run(*L0BASE)
         assert ran.code == 1 and "InvalidAMIName.Duplicate" in ran.err
-        shipped.is_as_it_was()
-
-    @pytest.mark.matrix
-    def test_of_a_step_leaves_the_current_image_and_nothing_else(self, shipped: Shipped, tmp_path: Path) -> None:
-        broken = definition_with(tmp_path / "broken", {"core-pattern.sh": "echo the reason; exit 3\n"})
-        ran = shipped.toolkit.but(images__definition=str(broken)).run(*L0BASE)
-        assert ran.code == 1 and "error: packer: the reason" in ran.err
-        assert "left behind: nothing" in ran.err
-        shipped.is_as_it_was()
-
-    @pytest.mark.matrix
-    def test_of_the_proof_leaves_the_current_image_and_nothing_else(self, shipped: Shipped, tmp_path: Path) -> None:
-        lies = '. ./report.sh\nif [ "$KM_PHASE" = boot ]; then failed memory "gone"; fi\n'
-        broken = definition_with(tmp_path / "broken", {"core-pattern.check.sh": lies})
-        ran = shipped.toolkit.but(images__definition=str(broken)).run(*L0BASE)
-        assert ran.code == 1 and "error: boot: memory (gone)" in ran.err
-        shipped.is_as_it_was()
+        is_as_it_was(shipped)
 
 
-@pytest.mark.vm
-class TestAnEnd:
-    @pytest.mark.matrix
-    def test_by_a_signal_leaves_nothing_or_what_prune_finds(self, shipped: Shipped) -> None:
-        with shipped.toolkit.started(*L0BASE) as running:
-            running.reaches("Waiting for SSH")
-            began = time.monotonic()
-            running.gets(signal.SIGTERM)
-            ended = running.end(60)
-            assert ended.code == 130 and time.monotonic() - began < 12
-        shipped.current_is_what_it_was()
-        shipped.toolkit.run("images.prune", "--cloud", "aws")
-        shipped.is_as_it_was()
-
-    def test_without_a_word_leaves_what_prune_removes(self, shipped: Shipped) -> None:
-        with shipped.toolkit.started(*L0BASE) as running:
-            running.reaches("Waiting for SSH")
-            # The youngest first: who outlives another of them would clean up after it.
-            running.gets(signal.SIGSTOP)
-            for process in sorted(shipped.toolkit.processes(), key=lambda each: -each.pid):
-                process.kill()
-            running.process.wait()
-        shipped.current_is_what_it_was()
-        assert shipped.left() != []
-        plan = shipped.toolkit.run("images.prune", "--cloud", "aws", "--plan")
-        assert "VM of a killed build" in plan.out and "security group of a killed build" in plan.out
-        pruned = shipped.toolkit.run("images.prune", "--cloud", "aws")
-        assert pruned.code == 0, pruned.err
-        shipped.is_as_it_was()
-        assert shipped.toolkit.run("images.prune", "--cloud", "aws").out == ""
-
-    @pytest.mark.matrix
-    def test_in_the_proof_leaves_an_image_that_is_gone_on_with(self, shipped: Shipped) -> None:
-        with shipped.toolkit.started(*L0BASE) as running:
-            running.reaches("waiting for i-")
-            running.process.kill()
-        shipped.current_is_what_it_was()
-        plan = shipped.toolkit.run(*L0BASE, "--plan", "--json").json[0]
-        assert plan["steps"] == ["prove", "promote", "prune"]
-        assert shipped.toolkit.run("images.prune", "--cloud", "aws", "--keep", "2").code == 0
-        instances = shipped.ec2.client("ec2").describe_instances()["Reservations"]
-        assert all(each["State"]["Name"] == "terminated" for row in instances for each in row["Instances"])
+class TestAnEnd(Ends):
+    pass
 
 
 class TestImages:
@@ -374,12 +320,6 @@ class TestThePolicy:
 
 
 class TestPacker:
-    def test_that_is_too_old_is_refused_in_one_line_and_touches_nothing(self, shipped: Shipped) -> None:
-        ran = shipped.toolkit.but(packer__minimum="1.14.1").run(*L0BASE)
-        assert ran.code == 2
-        assert "error: packer 1.6.6 is too old for aws: packer.minimum is 1.14.1" in ran.err
-        assert not any(action.startswith(("ec2:Create", "ec2:Run")) for action in shipped.ec2.actions())
-
     def test_judges_what_is_rendered_for_it(self, toolkit: Toolkit) -> None:
         ran = toolkit.run("images.validate", "--cloud", "aws")
         assert ran.code == 0, ran.err

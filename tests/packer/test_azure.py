@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,7 +14,8 @@ import pytest
 from cloud import names, wait
 from cloud.azure.gallery import version_of
 from tests.fakes.arm import GROUP, SECRET, SUBSCRIPTION, TOKEN, Answer, Arm
-from tests.toolkit import ROOT, Ran, Toolkit, definition_with
+from tests.packer.shipped import Ends, Failures, is_as_it_was
+from tests.toolkit import ROOT, Ran, Toolkit
 
 L0BASE = ("images.l0base", "--cloud", "azure")
 MICRO = {"KM_IMAGES__DEFINITION": str(ROOT / "tests/definitions/micro.toml")}
@@ -79,18 +78,16 @@ def current(toolkit: Toolkit) -> str:
     return next((row["id"] for row in rows if row["current"]), "")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Shipped:
     """A gallery whose current image is of older inputs: there is something to build, and something to lose."""
 
     arm: Arm
     toolkit: Toolkit
     id: str
-
-    def is_as_it_was(self) -> None:
-        """The current image is what it was, and nothing of a build is left."""
-        self.current_is_what_it_was()
-        assert self.left() == []
+    cloud: str = "azure"
+    vm: str = "MicroImage-"
+    parts: tuple[str, ...] = ("resource group",)
 
     def current_is_what_it_was(self) -> None:
         """The current image is what it was, for us and for others."""
@@ -100,6 +97,10 @@ class Shipped:
         """What there is in the subscription that no image needs."""
         needed = (self.id, "/galleries/kontain", "/images/MicroImage", f"/resourceGroups/{GROUP}")
         return [thing["id"] for thing in self.arm.things.values() if not thing["id"].endswith(needed)]
+
+    def vms(self) -> list[str]:
+        """The VMs that there are."""
+        return [key for key in self.arm.things if "/virtualmachines/" in key]
 
 
 @pytest.fixture
@@ -136,6 +137,7 @@ def built(disk: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 @pytest.mark.vm
+@pytest.mark.matrix
 class TestABuild:
     def test_is_proven_on_two_boots_of_the_image_and_becomes_current(self, built: Built) -> None:
         checks = {(check["name"], check["phase"]) for check in built.row["checks"]}
@@ -224,8 +226,8 @@ BEFORE_ANY_VM = [
 ]
 
 
-@pytest.mark.vm
-class TestAFailure:
+class TestAFailure(Failures):
+    @pytest.mark.matrix
     @pytest.mark.parametrize(("action", "code", "status", "exit_code", "told"), BEFORE_ANY_VM)
     def test_of_a_call_has_its_exit_code_and_leaves_nothing(
         self, shipped: Shipped, action: str, code: str, status: int, exit_code: int, told: str
@@ -235,72 +237,18 @@ class TestAFailure:
         shipped.arm.faults.clear()
         assert ran.code == exit_code, ran.err
         assert told in ran.err and "hint: " in ran.err
-        shipped.is_as_it_was()
+        is_as_it_was(shipped)
 
+    @pytest.mark.matrix
     def test_because_the_name_is_taken_is_told(self, shipped: Shipped) -> None:
         shipped.arm.fails(VM, "Conflict", 409, message="the name is taken")
         ran = shipped.toolkit.run(*L0BASE)
         assert ran.code == 1 and "the name is taken" in ran.err
-        shipped.is_as_it_was()
-
-    @pytest.mark.matrix
-    def test_of_a_step_leaves_the_current_image_and_nothing_else(self, shipped: Shipped, tmp_path: Path) -> None:
-        broken = definition_with(tmp_path / "broken", {"core-pattern.sh": "echo the reason; exit 3\n"})
-        ran = shipped.toolkit.but(images__definition=str(broken)).run(*L0BASE)
-        assert ran.code == 1 and "error: packer: the reason" in ran.err
-        assert "left behind: nothing" in ran.err
-        shipped.is_as_it_was()
-
-    @pytest.mark.matrix
-    def test_of_the_proof_leaves_the_current_image_and_nothing_else(self, shipped: Shipped, tmp_path: Path) -> None:
-        lies = '. ./report.sh\nif [ "$KM_PHASE" = boot ]; then failed memory "gone"; fi\n'
-        broken = definition_with(tmp_path / "broken", {"core-pattern.check.sh": lies})
-        ran = shipped.toolkit.but(images__definition=str(broken)).run(*L0BASE)
-        assert ran.code == 1 and "error: boot: memory (gone)" in ran.err
-        shipped.is_as_it_was()
+        is_as_it_was(shipped)
 
 
-@pytest.mark.vm
-class TestAnEnd:
-    @pytest.mark.matrix
-    def test_by_a_signal_leaves_nothing_or_what_prune_finds(self, shipped: Shipped) -> None:
-        with shipped.toolkit.started(*L0BASE) as running:
-            running.reaches("Waiting for SSH")
-            began = time.monotonic()
-            running.gets(signal.SIGTERM)
-            ended = running.end(60)
-            assert ended.code == 130 and time.monotonic() - began < 12
-        shipped.current_is_what_it_was()
-        shipped.toolkit.run("images.prune", "--cloud", "azure")
-        shipped.is_as_it_was()
-
-    def test_without_a_word_leaves_what_prune_removes(self, shipped: Shipped) -> None:
-        with shipped.toolkit.started(*L0BASE) as running:
-            running.reaches("Waiting for SSH")
-            # The youngest first: who outlives another of them would clean up after it.
-            running.gets(signal.SIGSTOP)
-            for process in sorted(shipped.toolkit.processes(), key=lambda each: -each.pid):
-                process.kill()
-            running.process.wait()
-        shipped.current_is_what_it_was()
-        assert shipped.left() != []
-        plan = shipped.toolkit.run("images.prune", "--cloud", "azure", "--plan")
-        assert "resource group of a killed build" in plan.out
-        pruned = shipped.toolkit.run("images.prune", "--cloud", "azure")
-        assert pruned.code == 0, pruned.err
-        shipped.is_as_it_was()
-        assert shipped.toolkit.run("images.prune", "--cloud", "azure").out == ""
-
-    @pytest.mark.matrix
-    def test_in_the_proof_leaves_an_image_that_is_gone_on_with(self, shipped: Shipped) -> None:
-        with shipped.toolkit.started(*L0BASE) as running:
-            running.reaches("waiting for MicroImage-")
-            running.process.kill()
-        shipped.current_is_what_it_was()
-        plan = shipped.toolkit.run(*L0BASE, "--plan", "--json").json[0]
-        assert plan["steps"] == ["prove", "promote", "prune"]
-        assert shipped.toolkit.run("images.prune", "--cloud", "azure", "--keep", "2").code == 0
-        assert [each for each in shipped.left() if "/resourceGroups/" in each and f"/{GROUP}/" not in each] == []
+class TestAnEnd(Ends):
+    pass
 
 
 class TestImages:
@@ -382,12 +330,6 @@ ALLOWED = {"Microsoft.Resources", "Microsoft.Authorization", "Microsoft.Compute"
 
 
 class TestPacker:
-    def test_that_is_too_old_is_refused_in_one_line_and_touches_nothing(self, shipped: Shipped) -> None:
-        ran = shipped.toolkit.but(packer__minimum="1.14.1").run(*L0BASE)
-        assert ran.code == 2
-        assert "error: packer 1.6.6 is too old for azure: packer.minimum is 1.14.1" in ran.err
-        assert not any(action.endswith("/write") for action in shipped.arm.actions())
-
     def test_judges_what_is_rendered_for_it(self, toolkit: Toolkit) -> None:
         ran = toolkit.run("images.validate", "--cloud", "azure")
         assert ran.code == 0, ran.err
