@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from cloud import caller, names, ssh
-from cloud.azure import gallery, groups, leftovers
+from cloud import caller, names, ssh, wait
+from cloud.azure import gallery, leftovers
 from cloud.azure.session import Session, blamed, missing_is_none
 from cloud.azure.settings import AzureSettings
 from cloud.base import Artifact, Base, Build, Cost, Image, Leftover, newest_first
@@ -144,20 +144,18 @@ class AzureImages:
 
     def finish(self, build: Build) -> None:
         """Close a build: what packer did not remove goes, and its folder once nothing else is left of it."""
+        built = (build.folder / "packer").exists()
         try:
-            closed = groups.remove(self._session, build.name) if self._made(build) else True
+            found = leftovers.of_build(self._session, self._settings, build.name) if built else []
+            for each in found:
+                self.remove(each)
+            closed = not (found and wait.interrupted())  # then it was begun, and nobody saw its end
         except KitError:
-            closed = False  # `prune` finds it, by the folder that stays
+            closed = False
         if closed:
             self._work.finish(build.name)
         else:
-            self._work.leave(build.name)
-
-    def _made(self, build: Build) -> bool:
-        """Whether there is a resource group of that build. One that only proves has none."""
-        if not (build.folder / "packer").exists():
-            return False
-        return bool(self._session.call("resources", "resource_groups.check_existence", build.name))
+            self._work.leave(build.name)  # `prune` finds the rest, by the folder that stays
 
     def list(self, name: str) -> Sequence[Image]:
         """The versions of an image that are ours, newest first, and a plain managed image of exactly that name."""

@@ -23,30 +23,28 @@ _FOLDER = "folder of a killed build"
 def find(session: Session, settings: AzureSettings, work: Work) -> list[Leftover]:
     """All of it, in the order in which it can be removed; last the folders here that tell what is dead."""
     dead = work.dead()
-    asked = (
-        lambda: session.list("resources", "resource_groups.list", filter=f"tagName eq '{names.BUILD}'"),
-        lambda: session.list("compute", "images.list_by_resource_group", settings.resource_group),
-        lambda: list(_versions(session, settings)),
-    )
-    with ThreadPoolExecutor(len(asked)) as threads:
-        made, managed, versions = threads.map(lambda ask: ask(), asked)
-    found = [
-        *(Leftover("azure", _GROUP, str(each.name)) for each in made if _left(each, dead)),
-        *(Leftover("azure", _MANAGED, str(each.name)) for each in managed if _left(each, dead)),
-        *(Leftover("azure", _VERSION, str(each.id)) for each in versions if _left(each, dead)),
+    things = [Leftover("azure", what, thing) for what, thing, tags in _tagged(session, settings) if left(tags, dead)]
+    return [*things, *(Leftover("azure", _FOLDER, name) for name in dead)]
+
+
+def of_build(session: Session, settings: AzureSettings, build: str) -> list[Leftover]:
+    """What there is of one build that is no image."""
+    return [
+        Leftover("azure", what, thing)
+        for what, thing, tags in _tagged(session, settings)
+        if tags.get(names.BUILD) == build and tags.get(names.KIND) == "build"
     ]
-    return [*found, *(Leftover("azure", _FOLDER, name) for name in dead)]
 
 
 def remove(session: Session, settings: AzureSettings, work: Work, leftover: Leftover) -> None:
     """Remove one of them. It may be gone already.
 
     Raises:
-        KitError: it is still needed by something that is not gone.
+        KitError: it is still needed by something that is not gone, or is not gone itself.
     """
     thing = leftover.id
     if leftover.what == _FOLDER:
-        if still := [each.id for each in find(session, settings, work)[: -len(work.dead()) or None]]:
+        if still := [each.id for each in find(session, settings, work) if each.what != _FOLDER]:
             raise KitError(f"{thing} is needed to tell that {still[0]} is dead", hint="./inv images.prune again")
         work.finish(thing)
     elif leftover.what == _MANAGED:
@@ -68,15 +66,26 @@ def remove_version(session: Session, thing: str) -> None:
     _gone_or(session, "gallery_image_versions.begin_delete", parts[4], parts[8], parts[10], parts[12])
 
 
+def _tagged(session: Session, settings: AzureSettings) -> list[tuple[str, str, dict[str, str]]]:
+    """All that builds make: what it is, its name or id, its tags."""
+    asked = (
+        lambda: session.list("resources", "resource_groups.list", filter=f"tagName eq '{names.BUILD}'"),
+        lambda: session.list("compute", "images.list_by_resource_group", settings.resource_group),
+        lambda: list(_versions(session, settings)),
+    )
+    with ThreadPoolExecutor(len(asked)) as threads:
+        made, managed, versions = threads.map(lambda ask: ask(), asked)
+    told = [(_GROUP, each.name, each) for each in made]
+    told += [(_MANAGED, each.name, each) for each in managed]
+    told += [(_VERSION, each.id, each) for each in versions]
+    return [(what, str(thing), dict(each.tags or {})) for what, thing, each in told]
+
+
 def _versions(session: Session, settings: AzureSettings) -> Iterator[Any]:
     where = (settings.resource_group, settings.gallery)
     images = missing_is_none(lambda: session.list("compute", "gallery_images.list_by_gallery", *where))
     for image in images or ():
         yield from session.list("compute", "gallery_image_versions.list_by_gallery_image", *where, str(image.name))
-
-
-def _left(thing: Any, dead: list[str]) -> bool:
-    return left(dict(thing.tags or {}), dead)
 
 
 def _gone_or(session: Session, operation: str, *where: str) -> None:

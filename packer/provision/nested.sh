@@ -4,4 +4,5 @@
 set -eu
 [ "$KM_CLOUD" = azure ] || exit 0
 
+install -d -m 0755 /etc/modprobe.d
 echo 'options kvm_intel enlightened_vmcs=N' > /etc/modprobe.d/60-kontain-nested.conf

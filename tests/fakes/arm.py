@@ -49,6 +49,7 @@ _KINDS = {
 """The SDK's names of what a body is held against."""
 _SINCE = "2019-07-01"
 """Packer 1.6.6 speaks an older language: such bodies are others."""
+_CORES = {"Standard_D4s_v5": 4, "Standard_B2s": 2}
 _COLLECTIONS = ("virtualMachines", "images", "galleries", "versions", "disks", "operations", "permissions")
 
 
@@ -102,6 +103,8 @@ class Arm:
     """Every call that came: `Microsoft.Compute/images/write` and its body."""
     faults: list[Fault] = field(default_factory=list)
     rights: list[str] = field(default_factory=lambda: list(json.loads(ROLE.read_text())["Actions"]))
+    cores: int = 10
+    """The quota: how many processors all VMs together may have."""
     lag: int = 1
     """How many looks at something that takes long say that it is not done."""
 
@@ -280,6 +283,13 @@ class Arm:
         """Do to the VMs and their disks what a new resource means."""
         properties = given.get("properties", {})
         if kind == "microsoft.compute/virtualmachines":
+            sizes = [thing["properties"] for key, thing in self.things.items() if _kind(key) == kind]
+            used = sum(_CORES[each["hardwareProfile"]["vmSize"]] for each in sizes)
+            if used + _CORES[properties["hardwareProfile"]["vmSize"]] > self.cores:
+                words = (
+                    "Operation could not be completed as it results in exceeding approved Total Regional Cores quota."
+                )
+                raise Refusal(409, "OperationNotAllowed", f"{words} Current Limit: {self.cores}, Usage: {used}")
             self.guests.boot(_guest(path), self._started_from(properties), _told(properties["osProfile"]))
         elif kind == "microsoft.compute/images":
             machine = properties["sourceVirtualMachine"]["id"]

@@ -211,11 +211,16 @@ class TestAFailure(Failures):
         is_as_it_was(shipped)
 
     @pytest.mark.matrix
-    def test_because_the_name_is_taken_is_told(self, shipped: Shipped) -> None:
-        shipped.ec2.fails("RunInstances", "InvalidAMIName.Duplicate")
-        ran = shipped.toolkit.run(*L0BASE)
-        assert ran.code == 1 and "InvalidAMIName.Duplicate" in ran.err
-        is_as_it_was(shipped)
+    def test_because_somebody_takes_the_name_meanwhile_leaves_his(self, shipped: Shipped) -> None:
+        with shipped.toolkit.started(*L0BASE) as running:
+            running.reaches("Waiting for SSH")
+            groups = shipped.ec2.client("ec2").describe_security_groups()["SecurityGroups"]
+            (build,) = (group["GroupName"] for group in groups if names.image_of(group["GroupName"]))
+            taken = shipped.ec2.register(build)
+            ended = running.end()
+        assert ended.code == 1 and "InvalidAMIName.Duplicate" in ended.err, ended.err
+        assert [each for each in shipped.left() if each != taken] == []
+        shipped.current_is_what_it_was()
 
 
 class TestAnEnd(Ends):

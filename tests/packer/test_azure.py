@@ -66,6 +66,11 @@ def version(arm: Arm, number: str, tags: dict[str, str], latest: bool) -> str:
     return arm.put(f"{VERSIONS}/{number}", {**place, "tags": tags, "properties": properties})
 
 
+def names_of_builds(arm: Arm) -> list[str]:
+    """The builds whose resource group there is."""
+    return [thing["name"] for thing in arm.things.values() if names.image_of(thing["name"])]
+
+
 def latest(arm: Arm) -> str:
     """The id of the version that the gallery's `latest` means."""
     versions = (thing for key, thing in arm.things.items() if "/versions/" in key)
@@ -217,7 +222,6 @@ VM = "Microsoft.Compute/virtualMachines/write"
 GROUPS = "Microsoft.Resources/subscriptions/resourceGroups/write"
 QUOTA = "Operation could not be completed as it results in exceeding approved standardDSv5Family Cores quota."
 BEFORE_ANY_VM = [
-    (VM, "OperationNotAllowed", 409, 1, "OperationNotAllowed"),
     (VM, "AllocationFailed", 200, 5, "AllocationFailed"),
     (VM, "SkuNotAvailable", 409, 5, "SkuNotAvailable"),
     (GROUPS, "AuthorizationFailed", 403, 4, "AuthorizationFailed"),
@@ -240,10 +244,21 @@ class TestAFailure(Failures):
         is_as_it_was(shipped)
 
     @pytest.mark.matrix
-    def test_because_the_name_is_taken_is_told(self, shipped: Shipped) -> None:
-        shipped.arm.fails(VM, "Conflict", 409, message="the name is taken")
+    def test_of_quota_tells_what_it_is(self, shipped: Shipped) -> None:
+        shipped.arm.cores = 3
         ran = shipped.toolkit.run(*L0BASE)
-        assert ran.code == 1 and "the name is taken" in ran.err
+        assert ran.code == 1 and "OperationNotAllowed" in ran.err and "Current Limit: 3" in shipped.toolkit.log()
+        is_as_it_was(shipped)
+
+    @pytest.mark.matrix
+    def test_because_somebody_takes_the_version_meanwhile_leaves_his(self, shipped: Shipped) -> None:
+        with shipped.toolkit.started(*L0BASE) as running:
+            running.reaches("Waiting for SSH")
+            number = version_of(names.time_of(names_of_builds(shipped.arm)[0]))
+            taken = version(shipped.arm, number, {"owner": "somebody"}, latest=False)
+            ended = running.end()
+        assert ended.code == 1 and "PropertyChangeNotAllowed" in ended.err, ended.err
+        assert shipped.arm.things.pop(taken.lower())["tags"] == {"owner": "somebody"}
         is_as_it_was(shipped)
 
 

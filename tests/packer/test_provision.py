@@ -23,7 +23,7 @@ def vendor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vendor]:
 
 
 def take(
-    step: str, tables: dict[str, str], folder: Path, packer: str = "#!/bin/sh\nexit 1\n"
+    step: str, tables: dict[str, str], folder: Path, packer: str = "#!/bin/sh\nexit 1\n", **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Take a step with these tables where /etc is a copy, without apt, and apt-get does nothing; then its check."""
     shutil.copytree(PROVISION, folder / "provision")
@@ -44,7 +44,7 @@ def take(
     inside = f'{own} && cd "{folder}/provision" && {steps} && find /etc/apt -type f'
     return subprocess.run(
         ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), "--mount", "sh", "-c", inside],
-        env={"PATH": f"{folder}/bin:{os.environ['PATH']}"},
+        env={"PATH": f"{folder}/bin:{os.environ['PATH']}", **environment},
         capture_output=True,
         text=True,
         timeout=60,
@@ -104,6 +104,12 @@ case "$2" in
     installed) cat "$log" ;;
 esac
 """
+
+
+def test_nested_guests_on_azure_go_without_the_enlightened_vmcs(tmp_path: Path) -> None:
+    for cloud, told in (("azure", "ok nested: options kvm_intel enlightened_vmcs=N"), ("aws", "")):
+        ran = take("nested", {}, tmp_path / cloud, KM_CLOUD=cloud, KM_PHASE="build")
+        assert ran.returncode == 0 and ran.stdout.strip() == told, ran.stderr
 
 
 class TestAPlugin:
