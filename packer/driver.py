@@ -33,6 +33,8 @@ for packer puts sockets there and crashes when their path is longer than 107 byt
 _CHECK = re.compile(r"^failed (?P<name>[^:]+): ")
 _ERROR = re.compile(r"^(Build '.*' errored[^:]*: |Error: |error: |\* )(?P<reason>.+)")
 _PREFIX = re.compile(r"^(==> |--> )?\s*([\w-]+\.\w+: )?")
+# What AWS's SDK for Go puts on a line of its own below each error.
+_TAIL = re.compile(r"status code: \d+, request id: ")
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,8 @@ def _environment(variables: Mapping[str, str]) -> dict[str, str]:
 
 def _reason(lines: Sequence[str]) -> str:
     """The line of packer's output that tells why: of a failed step its own last one."""
-    plain = [text for line in lines if (text := _PREFIX.sub("", line).strip())]
+    told = (_PREFIX.sub("", line).strip() for line in lines)
+    plain = [text for text in told if text and not _TAIL.match(text)]
     if checks := [line for line in plain if _CHECK.match(line)]:
         return "; ".join(checks)
     for before, line in pairwise(plain):

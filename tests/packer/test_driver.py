@@ -123,6 +123,14 @@ class TestWhyItFailed:
                 ["    amazon-ebs.image: the reason", "==> amazon-ebs.image: Provisioning step had errors: Running"],
                 "the reason",
             ),
+            (
+                [
+                    "==> amazon-ebs.image: Error creating AMI: InvalidAMIName.Duplicate: taken",
+                    "==> amazon-ebs.image: \tstatus code: 400, request id: r-1",
+                    "==> amazon-ebs.image: Provisioning step had errors: Running the cleanup provisioner",
+                ],
+                "InvalidAMIName.Duplicate: taken",
+            ),
             (["==> qemu.image: failed user-sudo: no sudo", "Build 'qemu.image' errored: 1"], "failed user-sudo"),
             (
                 [
