@@ -252,6 +252,8 @@ class Arm:
         parent = path.rpartition("/")[0].rpartition("/")[0]
         if "/galleries/" in parent.lower() + "/" and kind.count("/") > 1 and parent.lower() not in self.things:
             raise Refusal(404, "ParentResourceNotFound", f"{parent} was not found.")
+        if kind == "microsoft.compute/galleries/images/versions":
+            given = _as_newer(given)
         before = self.things.get(path.lower())
         name = path.rpartition("/")[2]
         _well_named(kind, name)
@@ -259,7 +261,7 @@ class Arm:
             self._happens(path, kind, given)
         elif (
             kind.endswith("/versions")
-            and given["properties"]["storageProfile"] != before["properties"]["storageProfile"]
+            and given["properties"]["storageProfile"] != before["properties"].get("storageProfile")
         ):
             raise Refusal(409, "PropertyChangeNotAllowed", "Changing property 'storageProfile' is not allowed.")
         properties = {**given.get("properties", {}), "provisioningState": "Creating"}
@@ -271,10 +273,6 @@ class Arm:
             group, disk = path.partition("/providers/")[0], properties["storageProfile"]["osDisk"]
             disk["managedDisk"] = {"id": f"{group}/providers/Microsoft.Compute/disks/{disk.get('name', 'os')}"}
             self.put(disk["managedDisk"]["id"], {"properties": {"diskState": "Attached"}})
-        if kind == "microsoft.compute/galleries/images/versions" and "source" in properties["publishingProfile"]:
-            # As a newer client reads what an older one wrote.
-            source = properties["publishingProfile"].pop("source")["managedImage"]
-            properties["storageProfile"] = {"source": {"id": source["id"]}}
         # A path is read in any case of letters, and told as it was first written.
         told = {"id": before["id"] if before else path, "name": name, "type": kind}
         self.things[path.lower()] = {**given, **told, "properties": properties}
@@ -299,8 +297,7 @@ class Arm:
             self._disks[path.lower()] = self.folder / "images" / f"{uuid.uuid4()}.qcow2"
             self.guests.capture(_guest(machine), self._disks[path.lower()])
         elif kind == "microsoft.compute/galleries/images/versions":
-            old = properties["publishingProfile"].get("source", {}).get("managedImage")
-            source = old or properties["storageProfile"]["source"]
+            source = properties["storageProfile"]["source"]
             if source["id"].lower() not in self._disks:
                 raise Refusal(404, "SourceNotFound", source["id"])
             self._disks[path.lower()] = self._disks[source["id"].lower()]
@@ -483,7 +480,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.startswith("/console/"):
             self._send(200, self.arm.guests.console(self.path.rpartition("/")[2]).encode(), {})
             return
-        answer = self.arm.answer(self.command, host, self.path, self.headers, body)
+        try:
+            answer = self.arm.answer(self.command, host, self.path, self.headers, body)
+        except Exception as bug:  # noqa: BLE001  # without an answer a client tries for minutes, and nobody learns why
+            answer = Answer(400, {"error": {"code": "BugInTheFake", "message": repr(bug)}})
         told = b"" if answer.body is None or self.command == "HEAD" else json.dumps(answer.body).encode()
         self._send(answer.status, told, answer.headers)
 
@@ -495,6 +495,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(told)
 
     do_GET = do_PUT = do_PATCH = do_POST = do_DELETE = do_HEAD = _any  # noqa: N815  # so http.server calls them
+
+
+def _as_newer(given: dict[str, Any]) -> dict[str, Any]:
+    """A gallery's image version as a newer client reads what an older one wrote."""
+    properties = dict(given["properties"])
+    publishing = dict(properties.get("publishingProfile", {}))
+    if "source" in publishing:
+        source = publishing.pop("source")["managedImage"]
+        properties |= {"publishingProfile": publishing, "storageProfile": {"source": {"id": source["id"]}}}
+    return {**given, "properties": properties}
 
 
 def _token(path: str, body: bytes) -> Answer:
