@@ -259,9 +259,8 @@ class Arm:
         _well_named(kind, name)
         if before is None:
             self._happens(path, kind, given)
-        elif (
-            kind.endswith("/versions")
-            and given["properties"]["storageProfile"] != before["properties"].get("storageProfile")
+        elif kind.endswith("/versions") and given["properties"]["storageProfile"] != before["properties"].get(
+            "storageProfile"
         ):
             raise Refusal(409, "PropertyChangeNotAllowed", "Changing property 'storageProfile' is not allowed.")
         properties = {**given.get("properties", {}), "provisioningState": "Creating"}
