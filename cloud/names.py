@@ -6,12 +6,16 @@ A tag is a key and a text on anything we make, in any cloud. Everything is found
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 
+from cloud import NAMES, WORDS
 from cloud.errors import InputError
 
 KIND = "km-kind"
-"""What the thing is for: `image`, `build`, `proof`."""
+"""What the thing is for: `image`, `build`, `proof`, `runner`."""
 IMAGE = "km-image"
 """The image that this is a build of."""
 BUILD = "km-build"
@@ -30,6 +34,28 @@ PROMOTED = "km-promoted"
 """When it was made the current one."""
 WITHDRAWN = "km-withdrawn"
 """When it was taken back, by a rollback or by promoting an older one."""
+LABEL = "km-label"
+"""The label by which jobs ask for this runner, and no other."""
+RUNNER = "km-runner"
+"""The runner's name at GitHub. On an image: the version of the runner's program that is in it."""
+REPO = "km-repo"
+"""The repository whose run it serves, as `owner/name`."""
+RUN_ID = "km-run-id"
+"""That run. A re-run of it has the same."""
+RUN_NUMBER = "km-run-number"
+"""The run's number among those of its workflow, as people say it."""
+RUN_ATTEMPT = "km-run-attempt"
+"""Which attempt of the run has made it."""
+WORKFLOW = "km-workflow"
+"""The name of the run's workflow."""
+KEPT = "km-kept-because"
+"""Why it was not destroyed with the run's end."""
+JOB = "km-job"
+"""The address of the job for which it was kept."""
+DOOMED = "km-doomed"
+"""When the reaper first saw that its time was over while it ran."""
+RESUMED = "km-resumed-until"
+"""When a kept one that somebody has started again is stopped again."""
 
 # AWS: 3 to 128 of a few characters (CreateImage). Azure: 80 of letters, digits, dots, hyphens
 # and underscores, ending in a letter, digit or underscore (gallery naming rules). A build's name
@@ -37,6 +63,25 @@ WITHDRAWN = "km-withdrawn"
 _IMAGE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{1,48}[A-Za-z0-9]")
 _BUILD_NAME = re.compile(rf"(?P<image>{_IMAGE_NAME.pattern})-[0-9]{{8}}T[0-9]{{6}}Z-[0-9a-f]{{6}}")
 _STAMP = "%Y%m%dT%H%M%SZ"
+
+# What CI and people call a cloud.
+_WORD = {name: name for name in NAMES} | {name: word for word, name in WORDS.items()}
+_CLOUD = {word: name for name, word in _WORD.items()}
+
+# With a hyphen and six letters behind it (a label's sum, a VM's token) a name is 63 letters long:
+# a DNS label's limit, that of Azure too (Azure, "naming rules and restrictions"). It is the
+# narrowest: a VM's name and computer name on Azure have 64, a runner's name at GitHub has 64,
+# a resource group's 90, a tag's value 256, a label at GitHub 256.
+_NAME = 56
+_REST = _NAME - len("azure-runner-")
+
+# The end of a part that stands for more than words with a blank between them: `CI/CD` is `CI-CD-x1f2e3d`.
+# Its `x` tells it from a run's number.
+_MARKED = re.compile(r"(?:.*-)?x[0-9a-f]{6}")
+_NUMBER = re.compile(r"[A-Za-z0-9]{1,16}")
+_LABEL = re.compile(rf"(?P<word>[a-z0-9]+)-runner-[a-z0-9-]{{3,{_REST}}}-[0-9a-f]{{6}}", re.IGNORECASE | re.ASCII)
+_LABEL_LIMIT = 256
+_TAG_LIMIT = 256
 
 
 def image_name(text: str) -> str:
@@ -85,3 +130,109 @@ def parse_moment(text: str) -> datetime:
         ValueError: the text is something else.
     """
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of a workflow. All of it is as GitHub's variables say it, so it is any text."""
+
+    repository: str
+    """`owner/name`."""
+    workflow: str
+    """The workflow's name; where it has none, the path of its file."""
+    number: str
+    """Which of the workflow's runs it is. A re-run has the same."""
+    id: str
+    """No other run at GitHub has it. A re-run has the same."""
+    attempt: str
+    """`1`, and one more with each re-run."""
+
+
+def machine_name(cloud: str, run: Run) -> str:
+    """What people call the VM of a run, in every attempt: `ec2-runner-KM-CI-Pipeline-1279` for `KM CI Pipeline`.
+
+    Letters, digits and hyphens only, 56 at most: a name in every cloud and at GitHub, also with a hyphen
+    and a token of six letters behind it, as a single VM is called. Where more than a blank had to be
+    replaced, or something cut, a part of the text's sum tells it from others.
+    """
+    number = run.number
+    if not _NUMBER.fullmatch(number) or _MARKED.fullmatch(number):
+        number = _mark(number)
+    # The same on each cloud, though another's word is shorter.
+    room = _REST - len(f"-{number}")
+    return f"{_WORD.get(cloud, cloud)}-runner-{_safe(run.workflow, room)}-{number}"
+
+
+def label(cloud: str, run: Run) -> str:
+    """The label by which the run's jobs ask for its VM in that cloud, in every attempt; 63 letters at most.
+
+    GitHub compares labels without regard to case, and so do we. No other run has it: neither one of
+    another repository nor one of a workflow of the same name.
+    """
+    return f"{machine_name(cloud, run)}-{_sum(run.repository.lower(), run.id)}"
+
+
+def is_label(text: str) -> str:
+    """The cloud that a label of ours asks for; empty for what is no such label."""
+    found = _LABEL.fullmatch(text)
+    return _CLOUD.get(found["word"].lower(), "") if found else ""
+
+
+def extra_labels(texts: Iterable[str]) -> list[str]:
+    """Labels that somebody wants besides ours, each once, whatever its case, as it was first written.
+
+    Raises:
+        InputError: one can't be a label.
+    """
+    labels: dict[str, str] = {}
+    for text in texts:
+        if (
+            not 0 < len(text) <= _LABEL_LIMIT
+            or text != text.strip()
+            or not text.isprintable()
+            or any(letter in text for letter in ",'\"`")
+        ):
+            raise InputError(
+                f"{text!r} can't be a label",
+                hint=f"1 to {_LABEL_LIMIT} letters, without commas, quotes, line breaks, or blanks at its ends",
+            )
+        labels.setdefault(text.casefold(), text)
+    return list(labels.values())
+
+
+def tag_value(text: str) -> str:
+    """The text as a tag's value that every cloud accepts: what it can't hold is `_`, what is too long is cut.
+
+    AWS: 256 letters, digits, blanks and `_.:/=+-@`, and no `aws:` before them (what its services
+    allow in common; EC2 allows more). Azure: 256 of any. Letters beyond 16 bits count twice with
+    some, so they are none.
+    """
+    kept = "".join(
+        letter if (letter.isalnum() and letter <= "\uffff") or letter in " _.:/=+-@" else "_"
+        for letter in " ".join(text.split())
+    )
+    if kept[:4].lower() == "aws:":
+        kept = f"{kept[:3]}_{kept[4:]}"
+    return kept[:_TAG_LIMIT].rstrip()
+
+
+def _safe(text: str, room: int) -> str:
+    """The text in letters, digits and hyphens, within so many letters; the same for no two texts.
+
+    Blanks and not hyphens are what becomes a hyphen without a mark, since workflows have names of words.
+    """
+    words = re.findall(r"[A-Za-z0-9]+", text)
+    clean = "-".join(words)
+    if " ".join(words) == text and 0 < len(text) <= room and not _MARKED.fullmatch(clean):
+        return clean
+    mark = _mark(text)
+    return "-".join(part for part in (clean[: room - len(f"-{mark}")].rstrip("-"), mark) if part)
+
+
+def _mark(text: str) -> str:
+    return f"x{_sum(text)}"
+
+
+def _sum(*texts: str) -> str:
+    # Variables of the environment may hold what is no text: Python reads that as lone surrogates.
+    return sha256("\0".join(texts).encode(errors="surrogatepass")).hexdigest()[:6]

@@ -6,18 +6,27 @@ whatever thread it runs, and tests put another clock in to let years pass in sec
 
 from __future__ import annotations
 
+import re
 import secrets
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from cloud.errors import Interrupted, TimedOut
+from cloud.errors import InputError, Interrupted, TimedOut
 
 T = TypeVar("T")
 
 _interrupted = threading.Event()
+
+LONGEST = timedelta(days=365)
+"""No span that somebody may ask for is longer."""
+
+# Eight digits are a year in seconds, and can't be too many for a timedelta.
+_SPAN = re.compile(
+    r"(?:(?P<days>[0-9]{1,8})d)?(?:(?P<hours>[0-9]{1,8})h)?(?:(?P<minutes>[0-9]{1,8})m)?(?:(?P<seconds>[0-9]{1,8})s)?"
+)
 
 
 class Clock:
@@ -96,3 +105,16 @@ def until(
         else:
             pause(every)
     return found
+
+
+def span(text: str) -> timedelta:
+    """How long that is: `90s`, `10m`, `6h`, `7d`, or together, the longest first: `1h30m`.
+
+    Raises:
+        InputError: it is no such text, or nothing, or more than a year.
+    """
+    found = _SPAN.fullmatch(text)
+    told = timedelta(**{unit: int(count or 0) for unit, count in found.groupdict().items()}) if found else timedelta()
+    if not timedelta() < told <= LONGEST:
+        raise InputError(f"{text!r} is no span of time, or not within a year", hint="as 90s, 10m, 6h or 7d")
+    return told

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cloud import wait
-from cloud.errors import Interrupted, TimedOut
+from cloud.errors import InputError, Interrupted, TimedOut
 
 
 class Years(wait.Clock):
@@ -127,6 +127,57 @@ class TestAPause:
         wait.resume()
         wait.pause(7)
         assert years.passed == 7
+
+
+class TestASpan:
+    @pytest.mark.parametrize(
+        ("text", "span"),
+        [
+            ("90s", timedelta(seconds=90)),
+            ("10m", timedelta(minutes=10)),
+            ("6h", timedelta(hours=6)),
+            ("7d", timedelta(days=7)),
+            ("1h30m", timedelta(hours=1, minutes=30)),
+            ("0d1s", timedelta(seconds=1)),
+            ("365d", timedelta(days=365)),
+        ],
+    )
+    def test_is_written_as_people_do(self, text: str, span: timedelta) -> None:
+        assert wait.span(text) == span
+
+    @given(
+        st.dictionaries(st.sampled_from("dhms"), st.integers(0, 90), min_size=1).filter(
+            lambda parts: any(parts.values())
+        )
+    )
+    def test_means_the_sum_of_its_parts(self, parts: dict[str, int]) -> None:
+        text = "".join(f"{parts[unit]}{unit}" for unit in "dhms" if unit in parts)
+        seconds = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+        assert wait.span(text).total_seconds() == sum(count * seconds[unit] for unit, count in parts.items())
+
+    @given(st.integers(1, 365 * 86_400))
+    def test_may_be_any_number_of_seconds_within_a_year(self, seconds: int) -> None:
+        assert wait.span(f"{seconds}s") == timedelta(seconds=seconds)
+
+    @given(st.text() | st.from_regex(r"([0-9]{1,12}[dhms]){1,4}", fullmatch=True))
+    @example("9" * 5000 + "s")
+    @example("99999999d99999999h99999999m99999999s")
+    @example("9" * 12 + "d")
+    def test_is_at_most_a_year_or_refused(self, text: str) -> None:
+        try:
+            span = wait.span(text)
+        except InputError:
+            return
+        assert timedelta() < span <= timedelta(days=365)
+
+    @pytest.mark.parametrize(
+        "text",
+        ["", "0s", "10", "h", "-1h", "1.5h", "1h 30m", " 6h", "6h\n", "6H", "30m1h", "1h1h", "1w", "366d", "\u0667d"],
+    )
+    def test_is_refused_where_it_is_nothing_or_no_span(self, text: str) -> None:
+        with pytest.raises(InputError, match="no span of time") as refused:
+            wait.span(text)
+        assert refused.value.hint == "as 90s, 10m, 6h or 7d"
 
 
 def test_tokens_differ() -> None:
