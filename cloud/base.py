@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 from cloud import names
 from cloud.errors import KitError
@@ -90,6 +90,8 @@ class Cost:
     """Bytes of this machine's disk where it writes, at the peak."""
     free: int
     """Bytes that are free there."""
+    silence: float = 0
+    """Seconds that packer may say nothing while its cloud makes an image of the VM, beside packer.silence."""
 
     @property
     def full(self) -> bool:
@@ -136,6 +138,40 @@ class Machine:
     known_hosts: Path
     patience: float
     """Seconds in which it answers ssh after its start, or never will."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """A VM that is wanted, and that is to outlive the command that asks for it."""
+
+    name: str
+    """What people call it. Several may have it; the id that its cloud gives is its own alone."""
+    image: Image
+    size: str
+    """Its cloud's word for how large it is; empty: as the settings say."""
+    user: str
+    """Who works in it."""
+    user_data: Mapping[str, Any]
+    """What cloud-init is told."""
+    tags: Mapping[str, str]
+    """On everything of it, from its cloud's first call on."""
+
+
+@dataclass(frozen=True)
+class Vm:
+    """A VM that outlives the command that made it, as its cloud tells of it now."""
+
+    cloud: str
+    id: str
+    """No other has it."""
+    name: str
+    state: Literal["starting", "running", "stopping", "stopped"]
+    """`stopped` costs no more than its disk."""
+    address: str
+    """Where its ssh port is; empty where it has none now."""
+    size: str
+    created: datetime
+    tags: Mapping[str, str]
 
 
 class Images(Protocol):
@@ -216,6 +252,58 @@ class Machines(Protocol):
         """End it and remove all that belongs to it. It may be gone already."""
 
 
+class Fleet(Machines, Protocol):
+    """VMs that outlive the command that made them: found by their tags, stopped, started, ended."""
+
+    def create(self, order: Order) -> Vm:
+        """Such a VM. It boots; that it works is to be seen elsewhere.
+
+        Raises:
+            InputError: there is no such size, or its user data is too large.
+        """
+
+    def list(self) -> Sequence[Vm]:
+        """All of them, the newest first."""
+
+    def tag(self, vm: Vm, tags: Mapping[str, str | None]) -> Vm:
+        """Set tags, remove those that are None; the VM as it is then.
+
+        Raises:
+            NotFound: it is gone.
+        """
+
+    def forget(self, vm: Vm, user_data: Mapping[str, Any]) -> None:
+        """Put other user data in the place of what it was created with, once it has read that."""
+
+    def stop(self, vm: Vm, *, force: bool = False) -> bool:
+        """Stop it so that it costs no more than its disk, which stays. It may be stopped already.
+
+        True when it ended by itself; false when it had to be switched off, as `force` does at once.
+        """
+
+    def resume(self, vm: Vm) -> Vm:
+        """Start it again. It may be running already.
+
+        Raises:
+            NotFound: it is gone.
+        """
+
+    def reach(self, vm: Vm) -> Machine:
+        """How to get into one that runs."""
+
+    def boot_log(self, vm: Vm) -> str:
+        """What it printed on its console, as far as its cloud has it."""
+
+    def erase(self, vm: Vm) -> None:
+        """End it, in any state, and remove all that belongs to it. It may be gone already."""
+
+    def halves(self) -> Sequence[Leftover]:
+        """What killed commands left of VMs that are none: nothing that one under way still needs."""
+
+    def remove(self, leftover: Leftover) -> None:
+        """Remove one of them."""
+
+
 class Cloud(Protocol):
     """A place where images are kept and machines run."""
 
@@ -236,3 +324,11 @@ class Cloud(Protocol):
             NotAllowed: we are not logged in, or lack a right; it is named.
             TemporaryError: the cloud does not answer.
         """
+
+
+class RunnerCloud(Cloud, Protocol):
+    """A cloud that runs VMs for others than our own proofs."""
+
+    @property
+    def machines(self) -> Fleet:
+        """Its machines."""

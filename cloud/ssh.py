@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -18,10 +20,33 @@ def make_key(path: Path, comment: str) -> str:
     return path.with_name(path.name + ".pub").read_text().strip()
 
 
+_PUBLIC = re.compile(
+    r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)"
+)
+
+
+def is_public(kind: str, text: str) -> bool:
+    """Whether these are the two words of a public key: its kind, and then that kind again in what is encoded."""
+    try:
+        inside = base64.b64decode(text, validate=True)
+    except ValueError:
+        return False
+    name = kind.encode()
+    return bool(_PUBLIC.fullmatch(kind)) and inside.startswith(len(name).to_bytes(4, "big") + name) and len(inside) > 40
+
+
+def session(machine: Machine) -> list[str]:
+    """The argument list of a person's own session in the machine."""
+    return ["ssh", "-t", *_reach(machine)]
+
+
 def command(machine: Machine, remote: str) -> list[str]:
     """The argument list that runs `remote` in the machine's login shell."""
+    return ["ssh", *_reach(machine), remote]
+
+
+def _reach(machine: Machine) -> list[str]:
     return [
-        "ssh",
         *("-F", "none"),
         *("-i", _option(machine.key)),
         *("-o", f"UserKnownHostsFile={_option(machine.known_hosts)}"),
@@ -33,7 +58,6 @@ def command(machine: Machine, remote: str) -> list[str]:
         *("-o", "LogLevel=ERROR"),
         *("-p", str(machine.port)),
         f"{machine.user}@{machine.address}",
-        remote,
     ]
 
 

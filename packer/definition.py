@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +26,9 @@ _User = Annotated[str, Meta(pattern=r"^[a-z_][a-z0-9_-]{0,30}\Z")]
 _Address = Annotated[str, Meta(pattern=r"^https?://[A-Za-z0-9._:/%~+-]+\Z", max_length=400)]
 _Suite = Annotated[str, Meta(pattern=r"^[A-Za-z0-9./_ -]*\Z", max_length=64)]
 _Sha256 = Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")]
+
+# Where `cloud/runners.py` lets a VM look for it.
+_RUNNER = re.compile(r"/opt/kontain/actions-runner-linux-x64-(?P<version>[0-9.]+)\.tar\.gz")
 
 
 class Repository(Struct, frozen=True, forbid_unknown_fields=True):
@@ -120,6 +124,11 @@ class Definition(Struct, frozen=True, forbid_unknown_fields=True):
     def downloads(self, cloud: str) -> list[Download]:
         """The files that lie in it there."""
         return [download for download in self.download if cloud in download.clouds]
+
+    def runner(self, cloud: str) -> str:
+        """The version of GitHub's runner that lies in the image as a file; empty where none does."""
+        found = (_RUNNER.fullmatch(download.to) for download in self.downloads(cloud))
+        return next((match["version"] for match in found if match), "")
 
     def plugins(self, cloud: str) -> Mapping[str, str]:
         """The plugins of packer that it has there."""

@@ -170,6 +170,8 @@ def _build(plan: Plan, build: Build, cloud: Cloud, packer: Packer, created: str,
         names.CREATED: created,
         names.FINGERPRINT: plan.fingerprint,
     }
+    if runner := plan.definition.runner(plan.cloud):
+        tags[names.RUNNER] = runner
     readable(str(build.folder))  # packer is given paths in it: better now than after the base is made
     written = record.write(build.folder / "record.json", plan, build.name, created, packer)
     with _disk_full_told(cloud):
@@ -189,7 +191,8 @@ def _packer(
         if cloud.images.cost().full:
             raise _full(cloud)
 
-    return packer.build(folder, variables, progress, watch, cloud.images.environment())
+    silence = cloud.images.cost().silence
+    return packer.build(folder, variables, progress, watch, cloud.images.environment(), silence)
 
 
 def _prove(plan: Plan, image: Image, cloud: Cloud, progress: Progress) -> tuple[Image, tuple[proof.Check, ...]]:

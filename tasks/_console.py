@@ -16,7 +16,7 @@ from typing import Any, TextIO
 import platformdirs
 
 from cloud import wait
-from cloud.errors import InputError
+from cloud.errors import InputError, KitError
 
 Row = Mapping[str, Any]
 """A line of a result: what JSON shows, and what a table is made of."""
@@ -57,6 +57,23 @@ def table(columns: Mapping[str, Callable[[Any], str]], rows: Sequence[Row], *, n
 def say(text: str) -> None:
     """A word on stderr."""
     print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def long_work(task: str, left: Callable[[], Sequence[str]]) -> Iterator[Console]:
+    """A console for work that takes a while. When it fails, the error also names the log and, having
+    looked, what is `left` behind.
+    """
+    console = Console(task)
+    try:
+        yield console
+    except KitError as error:
+        error.add_note(f"log: {console.log}")
+        for line in left():
+            error.add_note(line)
+        raise
+    finally:
+        console.close()
 
 
 class Console:

@@ -21,6 +21,7 @@ from cloud.azure.settings import AzureSettings
 from cloud.caller import CallerSettings
 from cloud.errors import InputError
 from cloud.local.settings import LocalSettings
+from cloud.settings import GithubSettings, RunnersSettings
 from packer.settings import ImagesSettings, PackerSettings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,6 +41,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     aws: AwsSettings
     azure: AzureSettings
     caller: CallerSettings
+    runners: RunnersSettings
+    github: GithubSettings
 
 
 @dataclass(frozen=True)

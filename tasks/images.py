@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,9 +69,9 @@ def l0base(
         _clouds.agree(planned)
         return
     _console.say(_images.plan_text(rows))
-    _tools.ensure("images", yes=yes)
+    _tools.ensure(*_images.purposes(wanted), yes=yes)
     packer = Packer.found(settings.packer)
-    with _long_work("images.l0base", clouds) as console:
+    with _console.long_work("images.l0base", lambda: _left_behind(clouds)) as console:
 
         def build(each: Cloud) -> Outcome:
             packer.suffices(each.name)
@@ -113,12 +112,15 @@ def validate(c: Context, cloud: list[str], name: str = "", yes: bool = False) ->
 
     from packer.driver import Packer
     from packer.render import render
-    from tasks import _tools
+    from tasks import _images, _tools
 
     settings, definition, clouds = _opened(cloud, name)
-    _tools.ensure("images", yes=yes)
+    _tools.ensure(*_images.purposes(clouds), yes=yes)
     packer = Packer.found(settings.packer)
-    with _long_work("images.validate", clouds) as console, tempfile.TemporaryDirectory() as folder:
+    with (
+        _console.long_work("images.validate", lambda: _left_behind(clouds)) as console,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         for number, each in enumerate(clouds, 1):
             with console.ear().step(f"validate {definition.name} on {each.name}", number, len(clouds)):
                 place, sample = Path(folder, each.name, "files"), Path(folder, each.name, "sample")
@@ -180,9 +182,12 @@ def prune(c: Context, cloud: list[str], name: str = "", keep: int = 0, plan: boo
 
     Example: ./inv images.prune --cloud local --keep 2 --plan
     """
+    from cloud.errors import InputError
     from packer import promotion
     from tasks import _clouds
 
+    if keep < 0:
+        raise InputError(f"--keep {keep}: so many can't be kept", hint="--keep 1 keeps the current build alone")
     settings, definition, clouds = _opened(cloud, name)
 
     def removed(each: Cloud) -> tuple[str, ...]:
@@ -225,25 +230,6 @@ def _opened(names: list[str], name: str) -> tuple[Settings, Definition, list[Clo
     definition = load(Path(settings.images.definition), name, settings.images.optional)
     canonical = dict.fromkeys(WORDS.get(each, each) for each in chosen)
     return settings, definition, [connect(each, settings) for each in canonical]
-
-
-@contextmanager
-def _long_work(task: str, clouds: list[Cloud]) -> Iterator[_console.Console]:
-    """A console for work that takes minutes. When it fails, the error also names the log and, having
-    looked, what is left behind.
-    """
-    from cloud.errors import KitError
-
-    console = _console.Console(task)
-    try:
-        yield console
-    except KitError as error:
-        error.add_note(f"log: {console.log}")
-        for line in _left_behind(clouds):
-            error.add_note(line)
-        raise
-    finally:
-        console.close()
 
 
 def _left_behind(clouds: list[Cloud]) -> list[str]:

@@ -15,6 +15,7 @@ MICRO = {
     "KM_LOCAL__ACCELERATOR": "tcg",
     "KM_LOCAL__BASE_URL": "/nowhere/base.qcow2",
     "KM_LOCAL__BASE_SHA256": "0" * 64,
+    "KM_RUNNERS__IMAGE": "MicroImage",
 }
 """Settings for the micro image on a base that nobody will read."""
 

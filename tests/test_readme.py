@@ -25,6 +25,8 @@ OLDER = "1f2e3d"
 
 BOTH = "tests/packer/test_side_by_side.py"
 
+RUNNERS = "tests/tasks/test_runners.py"
+
 ELSEWHERE = {
     # What builds takes minutes: the tests of the pipeline do it with the micro image.
     "./inv images.l0base --cloud local": (
@@ -32,7 +34,7 @@ ELSEWHERE = {
         'L0BASE = ("images.l0base", "--cloud", "local")',
     ),
     "CI=true ./inv images.l0base --cloud local --json": (
-        "tests/packer/conftest.py",
+        "tests/conftest.py",
         '("images.l0base", "--cloud", "local", "--json")',
     ),
     # What speaks to a cloud does so where a fake one is.
@@ -41,6 +43,26 @@ ELSEWHERE = {
     "CI=true ./inv images.l0base --cloud aws --cloud azure --json": (BOTH, 'run("images.l0base", *BOTH, "--json"'),
     "./inv images.l0base --cloud aws --cloud azure --no-promote": (BOTH, 'run("images.l0base", *BOTH, "--no-promote"'),
     "./inv images.prune --cloud aws --cloud azure --plan": (BOTH, 'run("images.prune", *BOTH, "--plan")'),
+    # VMs that boot, and GitHub as a server, are where runners are tested.
+    "./inv runners.start --cloud local": ("tests/ci.py", 'START = ("runners.start", "--cloud", "local")'),
+    "./inv runners.start --cloud local --no-register --name mine": (
+        RUNNERS,
+        '*START, "--no-register", "--name", "mine"',
+    ),
+    "./inv runners.ssh --cloud local mine": (RUNNERS, '"runners.ssh", "--cloud", "local", "mine"'),
+    "./inv runners.stop --cloud local --name mine --destroy": (RUNNERS, '*STOP, "--name", "mine", "--destroy"'),
+    "./inv runners.stop --cloud local --run 1f2e3d": (RUNNERS, '*STOP, "--run"'),
+    "./inv runners.stop --cloud local --run 1f2e3d --destroy": (RUNNERS, '*STOP, "--run", "1279", "--destroy"'),
+    "./inv runners.ssh --cloud local 1f2e3d": (RUNNERS, '"runners.ssh", "--cloud", "local", "1279"'),
+    "./inv runners.ssh --cloud local 1f2e3d -- ls /actions-runner/_work": (
+        RUNNERS,
+        '"1279", "--", "cat /actions-runner/',
+    ),
+    "./inv runners.resume --cloud local 1f2e3d --for 2h": (
+        RUNNERS,
+        '"runners.resume", "--cloud", "local", vm["run"], "--for", "2h"',
+    ),
+    "./inv runners.extend --cloud local 1f2e3d 3d": (RUNNERS, '"runners.extend", "--cloud", "local", vm["run"], "3d"'),
     # A test that ran the tests would not end: CI runs them, and a small suite shows what they do.
     "./inv test": ("tests/tasks/test_test.py", 'inv("test")'),
     "./inv test --all": (".ci/run", "./inv test --all"),

@@ -5,22 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from cloud import process, wait
+from cloud import http, process, wait
 from cloud.errors import InputError, Interrupted, TemporaryError
 from cloud.files import erase
 from cloud.progress import Progress
 
 if TYPE_CHECKING:
     import requests
-
-_BUSY = (429, 500, 502, 503, 504)
-_PAUSES = (1.0, 2.0, 4.0, 8.0)
-"""Seconds between two requests to a server that is busy."""
 
 _AGAIN = "look at the network, then again"
 
@@ -110,23 +105,10 @@ def _file(path: str) -> Iterator[bytes]:
 
 
 def _answer(url: str) -> requests.Response:
-    """The server's answer; one that is busy or away is asked again.
-
-    Not by urllib3: no interrupt ends its pauses, and its warnings hold whole addresses.
-    """
     import requests
 
-    def get() -> requests.Response:
-        return requests.get(url, stream=True, timeout=(10, 60), headers={"Accept-Encoding": "identity"})
-
-    for pause in _PAUSES:
-        with suppress(requests.exceptions.ConnectionError, requests.exceptions.Timeout):
-            answer = get()
-            if answer.status_code not in _BUSY:
-                return answer
-            answer.close()
-        wait.pause(pause)
-    return get()
+    identity = {"Accept-Encoding": "identity"}
+    return http.persistently(lambda: requests.get(url, stream=True, timeout=(10, 60), headers=identity))
 
 
 def public(url: str) -> str:

@@ -9,17 +9,19 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+import signal
+from collections.abc import Mapping
 from pathlib import Path
 
-from qemu.qmp import QMPError
-from qemu.qmp.legacy import QEMUMonitorProtocol
+from qemu.qmp import QMPClient, QMPError
 
 from cloud import process, wait
-from cloud.errors import KitError
+from cloud.errors import KitError, TimedOut
 
 BINARY = "qemu-system-x86_64"
+
+PATIENCE = 10.0
+"""Seconds in which a monitor answers. It takes its callers one at a time."""
 
 _FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+22\b")
 
@@ -60,38 +62,39 @@ def start(folder: Path, *, accelerator: str, cpus: int, memory: int) -> None:
     )
 
 
-@contextmanager
-def monitor(folder: Path) -> Iterator[QEMUMonitorProtocol]:
-    """The VM's monitor.
+def command(folder: Path, name: str, **arguments: object) -> object:
+    """Give the VM's monitor a command; its answer.
 
     Raises:
-        KitError: nothing answers there.
+        KitError: nothing answers there within PATIENCE, or the command is refused.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    # The library takes the thread's event loop, or leaves one behind in each thread that has none.
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    connection = QEMUMonitorProtocol(f"/proc/self/fd/{descriptor}/qmp.sock")
     try:
-        connection.settimeout(10)
-        connection.connect()
-        yield connection
+        return asyncio.run(_command(f"/proc/self/fd/{descriptor}/qmp.sock", name, arguments))
     except (QMPError, OSError, TimeoutError) as problem:
-        raise KitError(f"no monitor answers for the VM in {folder}: {problem}") from problem
+        told = str(problem) or type(problem).__name__
+        raise KitError(f"the monitor of the VM in {folder} does not do {name}: {told}") from problem
+    finally:
+        os.close(descriptor)
+
+
+async def _command(address: str, name: str, arguments: Mapping[str, object]) -> object:
+    client = QMPClient()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await client.connect(address)
+            return await client.execute(name, dict(arguments))
     finally:
         try:
-            connection.close()
-        except (QMPError, EOFError, OSError):
+            async with asyncio.timeout(1):
+                await client.disconnect()
+        except (QMPError, EOFError, OSError, TimeoutError):
             pass  # a VM that has just quit takes the connection with it
-        asyncio.set_event_loop(None)
-        loop.close()
-        os.close(descriptor)
 
 
 def ssh_port(folder: Path) -> int:
     """The port of 127.0.0.1 behind which the VM's port 22 is."""
-    with monitor(folder) as qmp:
-        text = str(qmp.cmd("human-monitor-command", **{"command-line": "info usernet"}))
+    text = str(command(folder, "human-monitor-command", **{"command-line": "info usernet"}))
     if found := _FORWARD.search(text):
         return int(found[1])
     raise KitError(f"the VM in {folder} forwards no ssh port")
@@ -111,11 +114,20 @@ def unplug(folder: Path) -> None:
     """End the VM's process at once, as pulling the plug does. It may be gone already."""
     if alive(folder):
         try:
-            with monitor(folder) as qmp:
-                qmp.cmd("quit")
+            command(folder, "quit")
         except KitError:
             pass  # it went while we spoke to it, or does not listen: looked at next
     try:
-        wait.until(lambda: None if alive(folder) else True, what="end of the VM", timeout=5, every=0.05, finish=True)
-    except KitError:
-        os.kill(int((folder / "pid").read_text()), 9)
+        _gone(folder)
+    except TimedOut:
+        os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
+        _gone(folder)
+
+
+def _gone(folder: Path) -> None:
+    """Wait until the VM's process has ended, even after an interrupt.
+
+    Raises:
+        TimedOut: it has not.
+    """
+    wait.until(lambda: None if alive(folder) else True, what="end of the VM", timeout=5, every=0.05, finish=True)

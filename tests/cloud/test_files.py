@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +18,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cloud.files import discard, erase, held, is_half, replaced, write_json
+from cloud import wait
+from cloud.errors import Interrupted, TimedOut
+from cloud.files import discard, erase, held, is_half, replaced, turn, write_json
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def mode(path: Path) -> int:
@@ -40,6 +43,7 @@ def another_process(script: str, *words: object) -> Iterator[subprocess.Popen[st
     process = subprocess.Popen(
         [sys.executable, "-c", code, *map(str, words)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -159,6 +163,27 @@ files.discard(Path(sys.argv[1], "image"))
 
     def test_may_be_gone_already(self, tmp_path: Path) -> None:
         erase(tmp_path / "nothing")
+        discard(tmp_path / "nothing")
+
+    @pytest.mark.parametrize("how", ["erase", "discard"])
+    def test_may_be_removed_by_two_at_once(self, tmp_path: Path, how: str) -> None:
+        """Each of them takes files away under the other's hands."""
+        script = f"""
+print('ready', flush=True)
+sys.stdin.readline()
+{how}(Path(sys.argv[1]))
+"""
+        for number in range(5):
+            folder = tmp_path / str(number)
+            for name in range(300):
+                (folder / str(name % 7) / str(name)).mkdir(parents=True)
+            with another_process(script, folder) as one, another_process(script, folder) as other:
+                for process in (one, other):
+                    assert process.stdin is not None
+                    process.stdin.write("go\n")
+                    process.stdin.flush()
+                assert one.wait(20) == other.wait(20) == 0
+            assert list(tmp_path.iterdir()) == []
 
 
 class TestALock:
@@ -177,6 +202,20 @@ class TestALock:
         assert not held(path) and not held(path)
         with another_process(HOLD, path):
             assert held(path)
+
+    def test_is_not_made_by_looking_at_it(self, tmp_path: Path) -> None:
+        """A build's folder that has just gone must not come back as that of a dead one."""
+        assert not held(tmp_path / "build" / "lock")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_is_seen_by_any_number_that_look_at_once(self, tmp_path: Path) -> None:
+        path = tmp_path / "lock"
+        path.touch()
+        looks = "print('ready', flush=True)\nwhile True: assert not held(Path(sys.argv[1]))"
+        with another_process(looks, path), another_process(looks, path) as other:
+            for _ in range(2000):
+                assert not held(path)
+            assert other.poll() is None
 
     def test_moves_with_its_folder(self, tmp_path: Path) -> None:
         """A build's folder gets its name with the lock in it."""
@@ -197,6 +236,40 @@ for _ in range(50):
         with another_process(script, tmp_path) as one, another_process(script, tmp_path) as other:
             assert one.wait(20) == other.wait(20) == 0
         assert (tmp_path / "count").read_text() == "100"
+
+
+class TestATurn:
+    def test_comes_when_the_other_one_has_ended_and_says_once_that_it_waits(self, tmp_path: Path) -> None:
+        told: list[str] = []
+        with another_process(HOLD, tmp_path / "lock") as holder:
+            threading.Timer(0.5, holder.kill).start()
+            with turn(tmp_path / "lock", what="it", timeout=20, waiting=lambda: told.append("waiting")):
+                assert held(tmp_path / "lock")
+        assert told == ["waiting"]
+        assert not held(tmp_path / "lock")
+
+    def test_that_is_free_is_taken_without_a_word(self, tmp_path: Path) -> None:
+        with turn(tmp_path / "lock", what="it", timeout=20, waiting=lambda: pytest.fail("it was free")):
+            pass
+
+    def test_that_does_not_come_is_named(self, tmp_path: Path) -> None:
+        with (
+            another_process(HOLD, tmp_path / "lock"),
+            pytest.raises(TimedOut, match=r"^the base: not within 1 s$"),
+            turn(tmp_path / "lock", what="the base", timeout=1),
+        ):
+            pass
+
+    def test_is_not_waited_for_after_an_interrupt(self, tmp_path: Path) -> None:
+        threading.Timer(0.3, wait.interrupt).start()
+        began = time.monotonic()
+        with (
+            another_process(HOLD, tmp_path / "lock"),
+            pytest.raises(Interrupted),
+            turn(tmp_path / "lock", what="it", timeout=60),
+        ):
+            pass
+        assert time.monotonic() - began < 10
 
 
 def test_json_is_written_the_same_way_each_time_and_only_for_its_owner(tmp_path: Path) -> None:

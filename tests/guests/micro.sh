@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the micro guest, which stands in for a full cloud image and boots in seconds: Debian's
-# cloud kernel, busybox, and the real OpenSSH, sudo, useradd and jq. How it behaves is in micro/.
+# cloud kernel, busybox, and the real OpenSSH, sudo, useradd, curl, sed, setpriv and jq. How it behaves
+# is in micro/.
 #
 #   micro.sh OUT.qcow2
 #
@@ -19,9 +20,13 @@ trap 'rm -rf "$work"' EXIT
 debs=$work/debs tree=$work/tree initrd=$work/initrd root=$work/root disk=$work/disk.raw
 mkdir "$debs" "$tree" "$initrd" "$root"
 
-packages=(busybox-static jq libnss-myhostname openssh-client openssh-server openssh-sftp-server passwd sudo)
+packages=(
+    busybox curl dash jq libnss-myhostname openssh-client openssh-server openssh-sftp-server passwd sed sudo util-linux
+)
+# Of those that busybox has as well: its sed knows no /x/I, its setpriv no --reuid.
 programs=(
-    usr/bin/{jq,scp,ssh-keygen,sudo}
+    bin/{busybox,dash,sed}
+    usr/bin/{curl,jq,scp,setpriv,ssh-keygen,sudo}
     usr/lib/openssh/sftp-server
     usr/sbin/{groupadd,sshd,useradd,userdel,usermod}
 )
@@ -41,14 +46,21 @@ mapfile -t libraries < <(
     apt-cache depends --recurse --important "${packages[@]}" | grep -E '^(lib|zlib)' | grep -v perl | sort -u
 )
 # As root, apt would download as a user who may not enter our directory.
-(cd "$debs" && apt-get -qq -o APT::Sandbox::User=root download "$kernel" "${packages[@]}" "${libraries[@]}")
+download() { (cd "$debs" && apt-get -qq -o APT::Sandbox::User=root download "$@"); }
+download "$kernel" "${packages[@]}" "${libraries[@]}"
 for deb in "$debs"/*.deb; do
     dpkg-deb -x "$deb" "$tree"
 done
+# The guest's own scripts run in this one, which starts at once but takes its own sed for any other,
+# whatever the PATH says. Everybody else gets dash and the busybox that looks for programs as dash does.
+download busybox-static
+static=$work/busybox
+dpkg-deb --fsys-tarfile "$debs"/busybox-static_*.deb | tar -xO ./bin/busybox >"$static"
+chmod 755 "$static"
 
 # The initrd: the modules, and the order in which they need each other.
 mkdir "$initrd"/{bin,dev,modules,proc,root,sys}
-cp "$tree/bin/busybox" "$initrd/bin"
+cp "$static" "$initrd/bin"
 install "$micro/initrd-init" "$initrd/init"
 version=$(basename "$tree"/lib/modules/*)
 depmod -b "$tree" "$version"
@@ -60,7 +72,7 @@ done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' | while read -r path; do
 done >"$initrd/modules/order"
 
 # The root. All bin directories are one, so that a program answers to /sbin/NAME and /usr/bin/NAME.
-mkdir -p "$root"/{boot/grub,dev,etc/{micro.d,sudoers.d,sysctl.d},home,mnt,opt,proc,run,sys,tmp} \
+mkdir -p "$root"/{boot/grub,dev,etc/{micro.d,sudoers.d,sysctl.d,systemd/system},home,mnt,opt,proc,run,sys,tmp} \
     "$root"/usr/{bin,lib/micro,lib64,local/{bin,sbin}} "$root"/var/{lib/cloud,log,tmp}
 ln -s bin "$root/usr/sbin"
 ln -s usr/{bin,sbin,lib,lib64} "$root"
@@ -78,14 +90,20 @@ for file in "${programs[@]}" "${plugins[@]}"; do
         $2 != "=>" { next }
         index($3, tree) != 1 { print "no package has " $1 >"/dev/stderr"; exit 1 }
         { print substr($3, length(tree) + 1) }'
-done | sort -u | tar -C "$tree" -chT - bin/busybox | tar -C "$root" -x --keep-directory-symlink
+done | sort -u | tar -C "$tree" -chT - | tar -C "$root" -x --keep-directory-symlink
 
 cp -R "$micro/etc" "$root"
 chmod -R u=rwX,go=rX "$root/etc"
 chmod 640 "$root/etc/shadow"
-install "$micro/init" "$micro/cloud-init" "$micro/shutdown" "$root/usr/bin"
-install "$micro/boot" "$micro/nocloud" "$micro/udhcpc" "$micro/cloud-config.jq" "$root/usr/lib/micro"
-for applet in $("$tree/bin/busybox" --list); do
+install "$micro"/{cloud-init,init,shutdown,systemctl,systemd-run} "$root/usr/bin"
+install "$micro"/{boot,cloud-config.jq,down,nocloud,udhcpc,unit,unit.awk} "$root/usr/lib/micro"
+mv "$root/usr/bin/busybox" "$root/usr/lib/micro"
+cp "$static" "$root/usr/bin"
+ln -s dash "$root/usr/bin/sh"
+for applet in $(LD_PRELOAD="" "$loader" --library-path "$libs" "$tree/bin/busybox" --list); do
+    [ -e "$root/usr/bin/$applet" ] || ln -s ../lib/micro/busybox "$root/usr/bin/$applet"
+done
+for applet in $("$static" --list); do
     [ -e "$root/usr/bin/$applet" ] || ln -s busybox "$root/usr/bin/$applet"
 done
 

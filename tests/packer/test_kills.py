@@ -22,29 +22,12 @@ from cloud import connect
 from cloud.base import Cloud, current
 from packer import promotion
 from tasks._settings import load
+from tests.killed import COMMAND, KILLED_AT
 from tests.planted import planted
 from tests.toolkit import ROOT, Toolkit
 
 NAME = "MicroImage"
 
-KILLED_AT = """\
-import os, signal, sys
-
-left = int(sys.argv.pop(1))
-CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree"}
-
-def hook(event, arguments):
-    global left
-    if event in CHANGES or event == "open" and arguments[2] is not None and arguments[2] & os.O_CREAT:
-        if any("store" in str(each) for each in arguments):
-            left -= 1
-            if left < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-sys.addaudithook(hook)
-"""
-
-COMMAND = f"{KILLED_AT}\nfrom tasks.__main__ import main\nmain()"
 ADOPTION = f"""{KILLED_AT}
 from datetime import UTC, datetime
 from pathlib import Path

@@ -16,7 +16,10 @@ from pathlib import Path
 import pytest
 
 from tasks import _tools
+from tests.ci import ci
 from tests.toolkit import ROOT, Ran
+
+__all__ = ["ci"]  # a fixture for the tests here
 
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 

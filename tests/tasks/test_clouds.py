@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from dataclasses import dataclass
 from typing import Any, cast
@@ -42,6 +43,22 @@ def test_clouds_are_asked_at_the_same_time() -> None:
     assert [answer.value for answer in answers] == ["aws", "azure"]
 
 
+def test_a_signal_is_handled_whichever_thread_the_kernel_gives_it_to() -> None:
+    """Of two signals at once the kernel gives one to a thread that works; then nothing wakes the main thread."""
+    handled = threading.Event()
+
+    def act(cloud: Cloud) -> bool:
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+        return handled.wait(5)
+
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: handled.set())
+    try:
+        (answer,) = ask([AWS], act)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert answer.value
+
+
 def test_one_that_fails_does_not_keep_the_other_from_its_end() -> None:
     answers = ending(KitError("no disk"), "built")
     assert [answer.value for answer in answers] == [None, "built"]
@@ -73,6 +90,34 @@ def test_all_that_fail_are_told_in_one_line(first: KitError, second: KitError, c
 def test_an_interrupt_is_one_whatever_else_failed() -> None:
     with pytest.raises(Interrupted):
         agree(ending(KitError("no disk"), Interrupted()))
+
+
+class TestABugOfOurs:
+    def answers(self) -> list[Any]:
+        """Of two clouds, of which the first one meets a bug."""
+        return ask([AWS, AZURE], lambda cloud: {"azure": "built"}[cloud.name])
+
+    def test_is_told_with_its_place_and_the_other_cloud_has_its_result(self) -> None:
+        answers = self.answers()
+        assert answers[1].value == "built"
+        with pytest.raises(
+            PartlyFailed, match=r"^aws: a bug of ours at test_clouds.py:\d+: KeyError: 'aws'$"
+        ) as failed:
+            agree(answers)
+        assert "--debug shows all" in failed.value.hint
+
+    def test_of_the_only_cloud_is_a_failure(self) -> None:
+        with pytest.raises(KitError, match="a bug of ours") as failed:
+            agree(self.answers()[:1])
+        assert failed.value.exit_code == 1
+
+    @pytest.mark.parametrize("debug", [True, False])
+    def test_shows_its_traceback_to_who_asks_for_it(
+        self, debug: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr("sys.argv", ["inv", *(["--debug"] if debug else []), "images.list"])
+        self.answers()
+        assert ("Traceback (most recent call last)" in capsys.readouterr().err) is debug
 
 
 def test_what_went_well_is_not_mentioned() -> None:

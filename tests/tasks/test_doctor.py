@@ -91,6 +91,29 @@ def test_what_is_missing_fails_with_the_command_that_brings_it(computer: Compute
     assert row(ran, "xorriso")["cure"].endswith("apt-get install xorriso")
 
 
+class TestAMachineThatRunsNoVms:
+    """It builds in a cloud."""
+
+    def test_lacks_nothing_when_it_lacks_what_they_need(self, computer: Computer) -> None:
+        computer.lacks("qemu-system-x86_64", "qemu-img", "xorriso", "mmdebstrap", "grub-mkimage")
+        computer.has("apt-get", "exit 1")
+        ran = computer.inv("doctor", "--json", "--cloud", "aws")
+        for name in ("qemu", "qemu-img", "xorriso", "mmdebstrap", "grub-mkimage"):
+            assert row(ran, name)["state"] == "warning"
+            assert row(ran, name)["cure"]
+        assert row(ran, "accelerator")["state"] in ("ok", "warning")
+
+    def test_may_say_so_in_the_settings(self, computer: Computer) -> None:
+        computer.lacks("xorriso")
+        assert row(computer.inv("doctor", "--json", KM_IMAGES__CLOUDS="azure"), "xorriso")["state"] == "warning"
+        both = computer.inv("doctor", "--json", KM_IMAGES__CLOUDS="azure,local")
+        assert row(both, "xorriso")["state"] == "failed"
+
+    def test_still_needs_what_every_build_needs(self, computer: Computer) -> None:
+        computer.lacks("ssh-keygen")
+        assert row(computer.inv("doctor", "--json", "--cloud", "aws"), "ssh-keygen")["state"] == "failed"
+
+
 def test_what_only_our_tests_need_is_a_warning(computer: Computer) -> None:
     computer.lacks("shellcheck")
     ran = computer.inv("doctor", "--json")
@@ -138,3 +161,11 @@ def test_a_disk_that_is_too_full_for_a_build_fails(tmp_path: Path, monkeypatch: 
     assert disk.state == "failed"
     assert "1 GB free" in disk.found
     assert "./inv images.prune" in disk.cure
+
+
+def test_a_bug_in_one_check_hides_no_other_finding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("KM_LOCAL__STORE", str(tmp_path))
+    monkeypatch.setattr(_checks, "_disk", lambda: dict[str, _checks.Finding]()["disk"])
+    found = {each.name: each for each in _checks.look()}
+    assert found["disk"].state == "failed" and found["disk"].found.startswith("a bug of ours at test_doctor.py:")
+    assert found["git"].state == "ok"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.planted import MICRO, plant
-from tests.toolkit import Toolkit
+from tests.toolkit import ROOT, Toolkit
 
 L0BASE = ("images.l0base", "--cloud", "local")
 
@@ -155,3 +155,36 @@ class TestList:
     def test_of_another_image_does_not_have_them(self, toolkit: Toolkit) -> None:
         plant(toolkit, "aaaaaa")
         assert toolkit.run("images.list", "--cloud", "local", "--name", "Another", "--json").json == []
+
+
+class TestPrune:
+    @pytest.mark.parametrize("keep", ["-1", "-2", "-9"])
+    def test_that_would_keep_less_than_nothing_is_bad_input_and_removes_nothing(
+        self, toolkit: Toolkit, keep: str
+    ) -> None:
+        plant(toolkit, "aaaaaa", days_ago=1)
+        plant(toolkit, "bbbbbb")
+        before = everything(toolkit)
+        ran = toolkit.run("images.prune", "--cloud", "local", f"--keep={keep}")
+        assert (ran.code, ran.out) == (2, "")
+        assert ran.err == (
+            f"error: --keep {keep}: so many can't be kept\nhint: --keep 1 keeps the current build alone\n"
+        )
+        assert everything(toolkit) == before
+
+    def test_without_a_number_keeps_as_many_as_are_set(self, toolkit: Toolkit) -> None:
+        builds = [plant(toolkit, f"aaaaa{age}", days_ago=age).build for age in range(3)]
+        ran = toolkit.but(images__keep="2").run("images.prune", "--cloud", "local", "--keep=0")
+        assert (ran.code, ran.out) == (0, f"removed build {builds[2]}\n")
+
+
+def test_elsewhere_than_on_linux_this_machine_is_no_cloud(toolkit: Toolkit, tmp_path: Path) -> None:
+    """What Python takes the system for is all that can be another one here."""
+    (tmp_path / "mac").mkdir()
+    (tmp_path / "mac/sitecustomize.py").write_text("import platform\nplatform.system = lambda: 'Darwin'\n")
+    mac = Toolkit(toolkit.home, {**toolkit.settings, "PYTHONPATH": f"{tmp_path / 'mac'}:{ROOT}"})
+    ran = mac.run("images.list", "--cloud", "local")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == (
+        "error: local VMs and images need Linux, and this is Darwin\nhint: --cloud aws or --cloud azure\n"
+    )

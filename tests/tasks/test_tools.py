@@ -116,6 +116,30 @@ def test_on_fedora_nothing_is_installed_and_every_package_named(without_packer: 
     assert not (without_packer.home / "dnf.log").exists()
 
 
+def test_a_build_in_a_cloud_asks_for_none_of_what_local_vms_need(without_packer: Computer) -> None:
+    without_packer.lacks("qemu-system-x86_64", "qemu-img", "xorriso", "mmdebstrap", "grub-mkimage")
+    ran = without_packer.inv("images.validate", "--cloud", "aws", user=True)
+    assert ran.code == 2
+    assert "error: not on this machine: packer\n" in ran.err
+    both = without_packer.inv("images.validate", "--cloud", "aws", "--cloud", "local", user=True)
+    assert "error: not on this machine: packer, qemu, qemu-img, xorriso, mmdebstrap, grub-mkimage\n" in both.err
+
+
+def test_a_vm_asks_for_what_runs_it_and_not_for_what_builds_an_image() -> None:
+    needed = {tool.name for tool in _tools.tools() if tool.needed_for("runners")}
+    assert needed == {"qemu", "qemu-img", "ssh", "ssh-keygen"}
+
+
+def test_root_can_do_without_what_gives_others_a_namespace_but_for_the_tests_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tool,) = [tool for tool in _tools.tools() if tool.name == "newuidmap"]
+    monkeypatch.setattr(_tools, "_manager", lambda: "apt")
+    for uid, local in ((0, False), (1000, True)):
+        monkeypatch.setattr(os, "geteuid", lambda uid=uid: uid)
+        assert (tool.needed_for("local"), tool.needed_for("test")) == (local, True)
+
+
 def test_on_an_unknown_system_the_programs_are_named(without_packer: Computer) -> None:
     without_packer.lacks("apt-get", "xorriso")
     ran = without_packer.inv("images.validate", "--cloud", "local", CI="true")

@@ -22,11 +22,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cloud import wait
-from cloud.base import Base
-from cloud.errors import InputError, Interrupted, KitError, TemporaryError
+from cloud.base import Base, Build
+from cloud.errors import InputError, Interrupted, KitError, TemporaryError, TimedOut
+from cloud.files import lock
 from cloud.local import bases, bootstrap, download
 from cloud.local.store import Store
-from cloud.progress import Silent
+from cloud.progress import Progress, Silent
+from cloud.work import Work
 
 ROOT = Path(__file__).resolve().parents[3]
 DEBIAN = {"ID": "debian", "VERSION_CODENAME": "bookworm", "PRETTY_NAME": "Debian 12"}
@@ -136,6 +138,16 @@ def base_of(url: str, content: bytes) -> Base:
     return bases.resolve({}, url, hashlib.sha256(content).hexdigest())
 
 
+def fetched(base: Base, store: Store, ear: Progress | None = None) -> Path:
+    """Fetched by a build that is over then, however it ends."""
+    work = Work(store.builds)
+    build = Build("build", work.begin("build"))
+    try:
+        return bases.fetch(base, store, build, ear or Silent())
+    finally:
+        work.finish("build")
+
+
 def nothing_is_left(store: Store) -> bool:
     return [path.name for path in store.bases.iterdir() if path.suffix != ".lock"] == []
 
@@ -238,7 +250,7 @@ class TestACloudImage:
 class TestFetching:
     def test_brings_the_image_as_a_disk_for_its_owner_only(self, vendor: Vendor, store: Store) -> None:
         base = base_of(vendor.url(), vendor.image)
-        folder = bases.fetch(base, store, Silent())
+        folder = fetched(base, store)
         assert sorted(path.name for path in folder.iterdir()) == ["disk.qcow2", "source.json"]
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         for path in folder.iterdir():
@@ -258,36 +270,40 @@ class TestFetching:
         path = tmp_path / name
         path.write_bytes(image)
         url = str(path) if form == "path" else path.as_uri()
-        assert (bases.fetch(base_of(url, image), store, Silent()) / "disk.qcow2").exists()
+        assert (fetched(base_of(url, image), store) / "disk.qcow2").exists()
 
     def test_happens_once(self, vendor: Vendor, store: Store) -> None:
         base = base_of(vendor.url(), vendor.image)
-        assert bases.fetch(base, store, Silent()) == bases.fetch(base, store, Silent())
+        assert fetched(base, store) == fetched(base, store)
         assert vendor.requests == 1
 
     def test_happens_once_for_two_processes_at_the_same_time(self, vendor: Vendor, store: Store) -> None:
         vendor.faults = ["slow", "slow"]
         script = """
 import sys
+from cloud.base import Build
 from cloud.local import bases
 from cloud.local.store import Store
 from cloud.progress import Silent
-bases.fetch(bases.resolve({}, sys.argv[1], sys.argv[2]), Store.at(sys.argv[3]), Silent())
+from cloud.work import Work
+store, name = Store.at(sys.argv[3]), sys.argv[4]
+build = Build(name, Work(store.builds).begin(name))
+bases.fetch(bases.resolve({}, sys.argv[1], sys.argv[2]), store, build, Silent())
 """
         digest = hashlib.sha256(vendor.image).hexdigest()
         words = [sys.executable, "-c", script, vendor.url(), digest, str(store.root)]
-        both = [subprocess.Popen(words, env={**os.environ, "PYTHONPATH": str(ROOT)}) for _ in range(2)]
+        both = [subprocess.Popen([*words, name], env={**os.environ, "PYTHONPATH": str(ROOT)}) for name in "ab"]
         assert [process.wait(30) for process in both] == [0, 0]
         assert vendor.requests == 1
 
     def test_gets_over_a_server_that_is_busy(self, vendor: Vendor, store: Store, clock: Hurried) -> None:
         vendor.faults = ["500", "503", "reset"]
-        assert bases.fetch(base_of(vendor.url(), vendor.image), store, Silent()).exists()
+        assert fetched(base_of(vendor.url(), vendor.image), store).exists()
         assert vendor.requests == 4 and clock.paused == 7
 
     def test_tells_how_far_it_is(self, vendor: Vendor, store: Store) -> None:
         heard = Heard()
-        bases.fetch(base_of(vendor.url(), vendor.image), store, heard)
+        fetched(base_of(vendor.url(), vendor.image), store, heard)
         assert "1 of 1 MiB" in heard.lines
 
     @pytest.mark.parametrize(
@@ -307,7 +323,7 @@ bases.fetch(bases.resolve({}, sys.argv[1], sys.argv[2]), Store.at(sys.argv[3]), 
     ) -> None:
         vendor.faults = faults
         with pytest.raises(kind) as failed:
-            bases.fetch(base_of(vendor.url(), vendor.image), store, Silent())
+            fetched(base_of(vendor.url(), vendor.image), store)
         assert said in failed.value.message and failed.value.hint
         assert type(failed.value) is kind and nothing_is_left(store)
 
@@ -315,7 +331,7 @@ bases.fetch(bases.resolve({}, sys.argv[1], sys.argv[2]), Store.at(sys.argv[3]), 
     def test_from_nobody_may_work_later(self, vendor: Vendor, store: Store) -> None:
         vendor.server_close()
         with pytest.raises(TemporaryError, match="does not answer") as failed:
-            bases.fetch(base_of(vendor.url(), vendor.image), store, Silent())
+            fetched(base_of(vendor.url(), vendor.image), store)
         assert failed.value.exit_code == 5 and failed.value.hint and nothing_is_left(store)
 
     @pytest.mark.usefixtures("clock")
@@ -330,32 +346,32 @@ bases.fetch(bases.resolve({}, sys.argv[1], sys.argv[2]), Store.at(sys.argv[3]), 
         )
         vendor.faults = ["cut"]
         with pytest.raises(TemporaryError, match=r"ended after \d+ of \d+ bytes"):
-            bases.fetch(base_of(vendor.url(), vendor.image), store, Silent())
+            fetched(base_of(vendor.url(), vendor.image), store)
         assert nothing_is_left(store)
 
     @pytest.mark.parametrize("path", ["/no/such/image", "/", "/dev/null/x"])
     def test_of_a_path_that_cannot_be_read_is_bad_input(self, path: str, store: Store) -> None:
         with pytest.raises(InputError, match="can't read the base") as failed:
-            bases.fetch(base_of(path, b""), store, Silent())
+            fetched(base_of(path, b""), store)
         assert failed.value.hint and nothing_is_left(store)
 
     def test_of_something_else_than_was_asked_for_is_refused(self, vendor: Vendor, store: Store) -> None:
         with pytest.raises(InputError, match="has the checksum") as failed:
-            bases.fetch(base_of(vendor.url(), b"another image"), store, Silent())
+            fetched(base_of(vendor.url(), b"another image"), store)
         assert failed.value.hint and nothing_is_left(store)
 
     def test_of_an_image_that_stands_on_a_file_of_the_host_is_refused(self, store: Store, tmp_path: Path) -> None:
         bad = tmp_path / "bad.qcow2"
         _qemu_img("create", "-f", "qcow2", "-b", "/etc/passwd", "-F", "raw", bad, "1M")
         with pytest.raises(InputError, match="no disk image that stands alone"):
-            bases.fetch(base_of(str(bad), bad.read_bytes()), store, Silent())
+            fetched(base_of(str(bad), bad.read_bytes()), store)
         assert nothing_is_left(store)
 
     def test_of_an_image_whose_data_is_another_file_is_refused(self, store: Store, tmp_path: Path) -> None:
         bad, data = tmp_path / "bad.qcow2", tmp_path / "data"
         _qemu_img("create", "-f", "qcow2", "-o", f"data_file={data}", bad, "1M")
         with pytest.raises(InputError, match="no disk image that stands alone"):
-            bases.fetch(base_of(str(bad), bad.read_bytes()), store, Silent())
+            fetched(base_of(str(bad), bad.read_bytes()), store)
         assert nothing_is_left(store)
 
     @pytest.mark.parametrize("form", ["vmdk", "vpc"])
@@ -363,14 +379,14 @@ bases.fetch(bases.resolve({}, sys.argv[1], sys.argv[2]), Store.at(sys.argv[3]), 
         bad = tmp_path / "bad"
         _qemu_img("create", "-f", form, bad, "1M")
         with pytest.raises(InputError, match="no disk image that stands alone"):
-            bases.fetch(base_of(str(bad), bad.read_bytes()), store, Silent())
+            fetched(base_of(str(bad), bad.read_bytes()), store)
         assert nothing_is_left(store)
 
     @pytest.mark.parametrize("content", [b"", b"<html>404 Not Found</html>" * 50, b"\x1f\x8b" + b"x" * 1000])
     def test_of_what_is_no_image_is_refused(self, content: bytes, vendor: Vendor, store: Store) -> None:
         vendor.image = content
         with pytest.raises(InputError, match="no disk image") as failed:
-            bases.fetch(base_of(vendor.url(), content), store, Silent())
+            fetched(base_of(vendor.url(), content), store)
         assert failed.value.hint and nothing_is_left(store)
 
     def test_ends_soon_after_an_interrupt_and_leaves_nothing(self, vendor: Vendor, store: Store) -> None:
@@ -379,7 +395,7 @@ bases.fetch(bases.resolve({}, sys.argv[1], sys.argv[2]), Store.at(sys.argv[3]), 
         threading.Timer(0.3, wait.interrupt).start()
         began = time.monotonic()
         with pytest.raises(Interrupted):
-            bases.fetch(base_of(vendor.url(), vendor.image), store, Silent())
+            fetched(base_of(vendor.url(), vendor.image), store)
         assert time.monotonic() - began < 20 and nothing_is_left(store)
 
     @pytest.mark.parametrize("faults", [[], ["404"], ["500"] * 9, ["reset"] * 9, ["cut"], ["reset", "500"]])
@@ -397,12 +413,48 @@ bases.fetch(bases.resolve({}, sys.argv[1], sys.argv[2]), Store.at(sys.argv[3]), 
         base = base_of(url, vendor.image)
         heard = Heard()
         try:
-            folder = bases.fetch(base, store, heard)
+            folder = fetched(base, store, heard)
             heard.lines.append((folder / "source.json").read_text())
         except KitError as failed:
             heard.lines += [failed.message, failed.hint, *getattr(failed, "__notes__", [])]
         heard.lines += [caplog.text, *capfd.readouterr(), base.source["url"], base.id]
         assert heard.lines and not any("sesame" in line for line in heard.lines)
+
+
+class TestWaitingForAnother:
+    """Another build makes the base that we want, which takes minutes."""
+
+    def test_is_told_and_ends_when_that_one_has_made_it(self, vendor: Vendor, store: Store) -> None:
+        base = base_of(vendor.url(), vendor.image)
+        folder = fetched(base, store)
+        heard = Heard()
+        taken = threading.Event()
+
+        def another() -> None:
+            with lock(folder.with_name(f"{folder.name}.lock")):
+                taken.set()
+                time.sleep(0.5)
+
+        threading.Thread(target=another).start()
+        assert taken.wait(10)
+        assert fetched(base, store, heard) == folder
+        assert heard.lines == [f"waiting for another build, which makes the base {base.id}", f"base {base.id} is there"]
+
+    def test_hears_an_interrupt(self, vendor: Vendor, store: Store) -> None:
+        base = base_of(vendor.url(), vendor.image)
+        folder = store.bases / base.id.replace(":", "-")
+        threading.Timer(0.3, wait.interrupt).start()
+        began = time.monotonic()
+        with lock(folder.with_name(f"{folder.name}.lock")), pytest.raises(Interrupted):
+            fetched(base, store)
+        assert time.monotonic() - began < 3 and vendor.requests == 0
+
+    def test_has_an_end(self, vendor: Vendor, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(bases, "PATIENCE", 0.5)
+        base = base_of(vendor.url(), vendor.image)
+        folder = store.bases / base.id.replace(":", "-")
+        with lock(folder.with_name(f"{folder.name}.lock")), pytest.raises(TimedOut, match="another build makes"):
+            fetched(base, store)
 
 
 class TestOldBases:
@@ -411,14 +463,38 @@ class TestOldBases:
             (store.bases / name).mkdir()
             os.utime(store.bases / name, (0, 1e9 - age))
         assert {path.name for path in bases.unused(store)} == {"older", "oldest"}
-        bases.remove(store.bases / "oldest")
+        bases.remove(store.bases / "oldest", store)
         assert {path.name for path in bases.unused(store)} == {"older"}
 
     def test_come_last_again_when_a_build_uses_them(self, vendor: Vendor, store: Store) -> None:
         base = base_of(vendor.url(), vendor.image)
-        folder = bases.fetch(base, store, Silent())
+        folder = fetched(base, store)
         (store.bases / "newer").mkdir()
         os.utime(folder, (0, 1e9))
         assert bases.unused(store) == [folder]
-        bases.fetch(base, store, Silent())
+        fetched(base, store)
         assert bases.unused(store) == [store.bases / "newer"]
+
+    def test_are_none_on_which_a_build_under_way_stands(self, vendor: Vendor, store: Store) -> None:
+        """Another image's build has used a newer one since."""
+        base, work = base_of(vendor.url(), vendor.image), Work(store.builds)
+        folder = bases.fetch(base, store, Build("under way", work.begin("under way")), Silent())
+        (store.bases / "newer").mkdir()
+        os.utime(folder, (0, 1e9))
+        assert bases.unused(store) == []
+        work.finish("under way")
+        assert bases.unused(store) == [folder]
+
+    def test_stay_when_a_build_has_begun_to_use_them_since_one_looked(self, vendor: Vendor, store: Store) -> None:
+        base, work = base_of(vendor.url(), vendor.image), Work(store.builds)
+        folder = fetched(base, store)
+        (store.bases / "newer").mkdir()
+        os.utime(folder, (0, 1e9))
+        (old,) = bases.unused(store)
+        bases.fetch(base, store, Build("just begun", work.begin("just begun")), Silent())
+        bases.remove(old, store)
+        assert (folder / "disk.qcow2").exists()
+        work.finish("just begun")
+        bases.remove(old, store)
+        bases.remove(old, store)  # another one has it gone already
+        assert not folder.exists()

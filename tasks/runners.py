@@ -1,0 +1,299 @@
+"""Runners: VMs for the jobs of a workflow, or to work in by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from invoke.context import Context
+
+from tasks import _console
+from tasks._task import task
+
+if TYPE_CHECKING:
+    from cloud.base import RunnerCloud, Vm
+
+_CLOUD = {"cloud": "where: local; may be repeated. Without it the setting runners.clouds"}
+_JSON = {"json": "print the result as JSON"}
+_PLAN = {"plan": "say what would be done, look only"}
+_RUN = {"run": "a run number, a label, a VM's name or its id"}
+_YES = {"yes": "install missing system packages without asking"}
+_AWAKE = _YES | {"for_": "how long it runs, if it was stopped: 4h, 30m"}
+
+
+@task(
+    iterable=["cloud", "size", "labels"],
+    help=_CLOUD
+    | _JSON
+    | _PLAN
+    | _YES
+    | {
+        "name": "what the VM is called for, outside of a workflow",
+        "image": "the image to start from; without it the setting runners.image",
+        "size": "how large a VM is: CLOUD=SIZE, as local=2x4096; may be repeated",
+        "labels": "another label that the runner has; may be repeated",
+        "ttl": "how long the VM lives at the most: 6h, 90m",
+        "timeout": "in which it is ready, or is taken back: 10m",
+        "require": "any or all: how many clouds must be ready for this to be a success",
+        "ephemeral": "a runner that takes one job and no more",
+        "register": "--no-register: a VM without a runner, to work in by hand",
+    },
+)
+def start(
+    c: Context,
+    cloud: list[str],
+    size: list[str],
+    labels: list[str],
+    name: str = "",
+    image: str = "",
+    ttl: str = "",
+    timeout: str = "",
+    require: str = "",
+    ephemeral: bool = False,
+    register: bool = True,
+    json: bool = False,
+    plan: bool = False,
+    yes: bool = False,
+) -> None:
+    """Start a VM on each cloud, ready when GitHub says that its runner is online.
+
+    A cloud that fails is taken back alone, and leaves the other ones as they are. In a workflow the
+    outputs `run-ons` and `status` tell which label each cloud's runner has; of a cloud that failed it
+    is empty.
+
+    Example: ./inv runners.start --cloud local --no-register --plan
+    """
+    from cloud import runners
+    from tasks import _clouds, _runners, _tools
+    from tasks._settings import load as settings_now
+
+    with _runners.reported(cloud) as report:
+        settings = settings_now()
+        clouds = _runners.opened(cloud, settings)
+        report.clouds([each.name for each in clouds])
+        enough = _runners.enough(require, settings)
+        wanted = _runners.wanted(settings, clouds, name, image, size, ttl, timeout, labels, ephemeral)
+        github = _runners.github(settings, wanted.run.repository) if register else None
+        planned = _clouds.ask(clouds, lambda each: runners.plan(wanted, each, github))
+        report.planned(planned)
+        plans = {answer.cloud.name: answer.value for answer in planned if answer.value}
+        if plan:
+            rows = [_runners.plan_row(each) for each in plans.values()]
+            _console.result(rows, as_json=json, text=_console.table(_runners.PLAN_COLUMNS, rows, none=""))
+            _clouds.agree(planned)
+            return
+        _tools.ensure("runners", yes=yes)
+        with _console.long_work("runners.start", lambda: _runners.left(clouds, wanted.run)) as console:
+
+            def act(each: RunnerCloud) -> runners.Started:
+                return runners.start(plans[each.name], each, github, console.ear(each.name))
+
+            made = _clouds.ask([each for each in clouds if each.name in plans], act)
+            report.started(made)
+            _console.result(report.outputs(), as_json=json, text=report.text())
+            if enough == "all" or not any(answer.value for answer in made):
+                _clouds.agree([*(answer for answer in planned if answer.error), *made])
+
+
+@task(
+    iterable=["cloud"],
+    help=_CLOUD
+    | _JSON
+    | {
+        "run": "outside of a workflow: a run number, a label, a VM's name or its id",
+        "name": "outside of a workflow: the name that it was started with",
+        "needs": "file with what became of the jobs, as toJSON(needs); - for stdin. Without it the variable NEEDS",
+        "keep": "keep all, whatever the jobs did",
+        "destroy": "destroy all, whatever the jobs did",
+        "keep-for": "how long a VM is kept: 7d",
+    },
+)
+def stop(
+    c: Context,
+    cloud: list[str],
+    run: str = "",
+    name: str = "",
+    needs: str = "",
+    keep: bool = False,
+    destroy: bool = False,
+    keep_for: str = "",
+    json: bool = False,
+) -> None:
+    """End a run's VMs: a cloud whose job failed is stopped and kept for a week, any other one destroyed.
+
+    Neither is a runner any more. Where GitHub does not tell about the jobs, any failure keeps every cloud;
+    what can't be read is kept, with a warning. A secret of a job does not outlive it on a kept VM.
+
+    Example: ./inv runners.stop --cloud local --run 1f2e3d --destroy
+    """
+    import os
+
+    from cloud import runners
+    from cloud.errors import InputError
+    from cloud.keep import Verdict, asked
+    from tasks import _actions, _clouds, _runners
+    from tasks._settings import load as settings_now
+
+    if keep and destroy:
+        raise InputError("--keep and --destroy contradict each other", hint="one of them, or none")
+    settings = settings_now()
+    clouds = _runners.opened(cloud, settings)
+    here = None if run or name else _actions.run(os.environ)
+    if not (run or name or here):
+        raise InputError("which run is meant?", hint="--run NUMBER; ./inv runners.list shows them")
+    results = None if keep or destroy else _runners.needs(needs)
+    for_long = _runners.span(keep_for, settings.runners.keep)
+    if here:
+        pairs, looked = _runners.of_run(here, clouds)
+    else:
+        pairs, looked = _runners.meant(run or name, clouds), []
+    jobs = _runners.jobs(settings, here) if here and pairs and not (keep or destroy) else None
+
+    def decided(vm: Vm) -> Verdict:
+        if keep or destroy:
+            return asked(keep)
+        return runners.verdict(vm, results, _runners.github(settings, vm), jobs)
+
+    with _console.long_work("runners.stop", list) as console:
+
+        def act(cloud: RunnerCloud, vm: Vm) -> runners.Stopped:
+            ear = console.ear(vm.cloud)
+            return runners.stop(vm, decided(vm), for_long, cloud, _runners.github(settings, vm), ear)
+
+        made = _runners.each(pairs, act)
+        rows = [_runners.stopped_row(answer.value) for answer in made if answer.value]
+        for row in rows:
+            if row["warning"]:
+                _actions.warn(f"runner on {row['cloud']}", row["warning"])
+                _console.say(f"warning: {row['id']}: {row['warning']}")
+        none = "" if pairs or any(answer.error for answer in looked) else "there is no VM of that run"
+        _console.result(rows, as_json=json, text=_console.table(_runners.STOPPED_COLUMNS, rows, none=none))
+        _clouds.agree([*made, *(answer for answer in looked if answer.error)])
+
+
+@task(name="list", iterable=["cloud"], help=_CLOUD | _JSON)
+def list_vms(c: Context, cloud: list[str], json: bool = False) -> None:
+    """Show the VMs: which run each is of, until when it stays, and why it was kept.
+
+    Example: ./inv runners.list --cloud local
+    """
+    from tasks import _clouds, _runners
+    from tasks._settings import load as settings_now
+
+    pairs, looked = _runners.all_vms(_runners.opened(cloud, settings_now()))
+    rows = [_runners.vm_row(vm) for _, vm in pairs]
+    none = "" if any(answer.error for answer in looked) else "no VMs"
+    _console.result(rows, as_json=json, text=_console.table(_runners.VM_COLUMNS, rows, none=none))
+    _clouds.agree(looked)
+
+
+@task(iterable=["cloud"], positional=["run"], help=_CLOUD | _RUN | _AWAKE)
+def resume(c: Context, run: str, cloud: list[str], for_: str = "", yes: bool = False) -> None:
+    """Start a stopped VM again, to look into it. It takes no jobs, and is stopped again after a while.
+
+    Example: ./inv runners.resume --cloud local 1f2e3d --for 2h
+    """
+    from cloud import runners
+    from tasks import _clouds, _runners, _tools
+    from tasks._settings import load as settings_now
+
+    settings = settings_now()
+    pairs = _runners.meant(run, _runners.opened(cloud, settings))
+    awake = _runners.span(for_, settings.runners.awake)
+    _tools.ensure("runners", yes=yes)
+    with _console.long_work("runners.resume", list) as console:
+
+        def act(cloud: RunnerCloud, vm: Vm) -> Vm:
+            with console.ear(vm.cloud).step(f"resume {vm.id}", 1, 1):
+                return runners.resume(vm, awake, cloud)
+
+        made = _runners.each(pairs, act)
+        for answer in made:
+            if answer.value:
+                print(f"{answer.value.id} runs at {answer.value.address} for {for_ or settings.runners.awake}")
+                print(f"  next: ./inv runners.ssh --cloud {answer.value.cloud} {answer.value.id}")
+        _clouds.agree(made)
+
+
+@task(iterable=["cloud"], positional=["run"], help=_CLOUD | _RUN | _AWAKE)
+def ssh(c: Context, run: str, cloud: list[str], for_: str = "", yes: bool = False) -> None:
+    """Get into a VM, or run the command in it that stands after `--`. One that is stopped is started first.
+
+    Its host key is known from its making: nothing is asked, and nothing left unchecked.
+
+    Example: ./inv runners.ssh --cloud local 1f2e3d -- ls /actions-runner/_work
+    """
+    import os
+
+    from cloud import runners
+    from cloud import ssh as client
+    from tasks import _runners, _tools
+    from tasks._settings import load as settings_now
+
+    settings = settings_now()
+    cloud_of, vm = _runners.one(run, _runners.opened(cloud, settings))
+    awake = _runners.span(for_, settings.runners.awake)
+    _tools.ensure("runners", yes=yes)
+    if vm.state != "running":
+        with _console.long_work("runners.ssh", list) as console, console.ear().step(f"resume {vm.id}", 1, 1):
+            vm = runners.resume(vm, awake, cloud_of)
+    machine = cloud_of.machines.reach(vm)
+    _console.say(f"{vm.id}: the jobs' files are in /actions-runner/_work")
+    argv = client.command(machine, c.remainder) if c.remainder else client.session(machine)
+    os.execvp(argv[0], argv)  # noqa: S606  # the terminal, its signals and the exit code are ssh's from here on
+
+
+@task(
+    iterable=["cloud"],
+    positional=["run", "longer"],
+    help=_CLOUD | _RUN | {"longer": "by how much: 3d, 12h"},
+)
+def extend(c: Context, run: str, longer: str, cloud: list[str]) -> None:
+    """Let a run's VMs live longer.
+
+    Example: ./inv runners.extend --cloud local 1f2e3d 3d
+    """
+    from cloud import runners
+    from tasks import _clouds, _runners
+    from tasks._settings import load as settings_now
+
+    more = _runners.span(longer, "")
+    pairs = _runners.meant(run, _runners.opened(cloud, settings_now()))
+    made = _runners.each(pairs, lambda cloud, vm: runners.extend(vm, more, cloud))
+    for answer in made:
+        if answer.value:
+            print(f"{answer.value.id} stays until {_runners.moment(answer.value)}")
+    _clouds.agree(made)
+
+
+@task(iterable=["cloud"], help=_CLOUD | _PLAN | _JSON)
+def reap(c: Context, cloud: list[str], plan: bool = False, json: bool = False) -> None:
+    """Erase the VMs whose time is over, in whatever state, and what killed commands left of others.
+
+    One that still runs is marked at the first look, and goes at a second one. A VM without our tags is
+    never touched.
+
+    Example: ./inv runners.reap --cloud local --plan
+    """
+    from cloud import runners
+    from tasks import _clouds, _runners
+    from tasks._settings import load as settings_now
+
+    settings = settings_now()
+    clouds = _runners.opened(cloud, settings)
+    grace = _runners.span("", settings.runners.grace)
+    pairs, looked = _runners.all_vms(clouds)
+    found = _runners.due(pairs, grace)
+    halves = _clouds.ask(clouds, lambda each: [(each, half) for half in each.machines.halves()])
+    rows = [_runners.due_row(each) for _, each in found]
+    rows += [_runners.half_row(half) for answer in halves for _, half in answer.value or ()]
+    answers = [*looked, *halves]
+    if not plan:
+        answers += _runners.each(
+            found, lambda cloud, each: runners.reap(each, cloud, _runners.github(settings, each.vm))
+        )
+        left = [pair for answer in halves for pair in answer.value or ()]
+        answers += _runners.each(left, lambda cloud, half: cloud.machines.remove(half))
+    unseen = any(answer.error for answer in [*looked, *halves])
+    none = "" if unseen else "nothing to reap"
+    _console.result(rows, as_json=json, text=_console.table(_runners.DUE_COLUMNS, rows, none=none))
+    _clouds.agree(answers)
