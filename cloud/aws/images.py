@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from cloud import names, ssh, userdata, wait
 from cloud.aws import leftovers, network
@@ -19,8 +19,13 @@ from cloud.errors import InputError, KitError, NotFound
 from cloud.progress import Progress
 from cloud.work import Work, marks
 
+T = TypeVar("T")
+
 BUILDER = "builder"
 """The user that packer logs in as. `clean.sh` removes it, when all else is done."""
+
+_CONSISTENT = 60.0
+"""Seconds until EC2 tells everybody what it has told packer ("Eventual consistency in the EC2 API")."""
 
 _ACCESS = ("AWS_", "SSL_CERT_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
@@ -35,7 +40,10 @@ class AwsImages:
         self._work = work
 
     def resolve(self, base: Mapping[str, Any]) -> Base:
-        """The newest AMI of the release, of that owner and no other (whoAMI: names alone can be anybody's)."""
+        """The newest AMI of the release, of that owner and no other (whoAMI: names alone can be anybody's).
+
+        Whose disks another key encrypts is another base: an image can be used by those alone who may use its key.
+        """
         known = base.get("release", {})
         wanted = known.get(self._settings.release)
         if wanted is None:
@@ -56,7 +64,9 @@ class AwsImages:
             raise NotFound(what, hint="see [base.aws] in its definition")
         newest = max(found, key=lambda image: str(image["CreationDate"]))
         source = {"image": newest["Name"], "owner": newest["OwnerId"], "created": newest["CreationDate"]}
-        return Base(newest["ImageId"], {**source, "region": self._session.region})
+        key = self._settings.kms_key if self._settings.encrypted else ""
+        source |= {"ami": newest["ImageId"], "region": self._session.region, **({"key": key} if key else {})}
+        return Base(f"{newest['ImageId']} with {key}" if key else newest["ImageId"], source)
 
     def source(self) -> Mapping[str, str | int]:
         """What packer's template of this cloud is filled with."""
@@ -68,7 +78,7 @@ class AwsImages:
 
     def cost(self) -> Cost:
         """What a build takes; next to nothing of this machine's disk."""
-        return Cost("15 to 25", 0, 0)
+        return Cost("15 to 25", 0, 0, silence=self._settings.image_timeout)
 
     def begin(self, build: str) -> Build:
         """Open a build."""
@@ -79,8 +89,7 @@ class AwsImages:
         progress.line(f"base: {base.id}")
         tagged = marks("build", names.image_of(build.name), build.name)
         group = network.open_group(self._session, self._settings, self._us, build.name, tagged)
-        (build.folder / "group").write_text(group)
-        return self._variables(build, base.id, group, tagged)
+        return self._variables(build, base.source["ami"], group, tagged)
 
     def sample(self, folder: Any) -> Mapping[str, str]:
         """Variables with which packer can judge the files. Nothing is asked."""
@@ -110,32 +119,32 @@ class AwsImages:
         }
 
     def adopt(self, build: Build, artifact: Artifact, tags: Mapping[str, str]) -> Image:
-        """Make packer's AMI an image of ours, by one call that tags it and its snapshots."""
+        """Make packer's AMI an image of ours, by one call that tags it and its snapshots.
+
+        Raises:
+            TimedOut: EC2 does not show it so.
+        """
         ami = artifact.id.rpartition(":")[2]
-        things = [ami, *leftovers.snapshots_of(self._told(ami))]
+        done = self._shown(ami, lambda told: told if told["State"] == "available" else None)
+        things = [ami, *leftovers.snapshots_of(done)]
         self._session.call("ec2", "create_tags", Resources=things, Tags=listed(tags.items()))
         self._session.call("ec2", "delete_tags", Resources=things, Tags=[{"Key": names.EXPIRES}])
-        image = _read(self._told(ami))
-        if image is None:
-            raise KitError(f"{ami} does not show its tags", hint="./inv images.prune removes it; then again")
-        return image
+        return self._shown(ami, _read)
 
     def blame(self, words: str) -> type[KitError] | None:
         """The kind of error whose code packer ended with."""
         return blamed(words)
 
     def finish(self, build: Build) -> None:
-        """Close a build: its group goes, and its folder once nothing else is left of it."""
-        told = build.folder / "group"
-        patience = 1 if wait.interrupted() else network.PATIENCE
+        """Close a build: what of it is no image goes, and its folder once nothing else is left of it."""
         try:
-            closed = not told.exists() or network.close_group(self._session, told.read_text(), patience)
+            gone = leftovers.clear(self._session, build.name)
         except KitError:
-            closed = False  # `prune` finds it, by the folder that stays
-        if closed:
+            gone = False
+        if gone:
             self._work.finish(build.name)
         else:
-            self._work.leave(build.name)
+            self._work.leave(build.name)  # `prune` finds the rest, by the folder that stays
 
     def list(self, name: str) -> Sequence[Image]:
         """The builds of an image in this account, newest first, and a plain AMI of exactly that name."""
@@ -143,13 +152,22 @@ class AwsImages:
         return newest_first(image for image in map(_read, ours) if image and image.name == name)
 
     def tag(self, image: Image, tags: Mapping[str, str | None]) -> Image:
-        """Set tags, then remove those that are None."""
+        """Set tags, then remove those that are None.
+
+        Raises:
+            NotFound: it is gone.
+        """
         fresh = {key: text for key, text in tags.items() if text is not None}
         gone = [key for key, text in tags.items() if text is None and key in image.tags]
-        if fresh:
-            self._session.call("ec2", "create_tags", Resources=[image.id], Tags=listed(fresh.items()))
-        if gone:
-            self._session.call("ec2", "delete_tags", Resources=[image.id], Tags=[{"Key": key} for key in gone])
+        try:
+            if fresh:
+                self._session.call("ec2", "create_tags", Resources=[image.id], Tags=listed(fresh.items()))
+            if gone:
+                self._session.call("ec2", "delete_tags", Resources=[image.id], Tags=[{"Key": key} for key in gone])
+        except AwsError as error:
+            if error.code == "InvalidAMIID.NotFound":
+                raise NotFound(f"{image.build} is not there any more", hint="./inv images.list") from error
+            raise
         kept = {key: text for key, text in image.tags.items() if key not in gone}
         return replace(image, tags={**kept, **fresh})
 
@@ -198,20 +216,44 @@ class AwsImages:
         """Remove one of them."""
         leftovers.remove(self._session, self._work, leftover)
 
-    def _told(self, ami: str) -> dict[str, Any]:
-        (told,) = self._session.call("ec2", "describe_images", ImageIds=[ami])["Images"]
-        return dict(told)
+    def _shown(self, ami: str, look: Callable[[dict[str, Any]], T | None]) -> T:
+        """What the look finds in an AMI, as soon as EC2 shows it so."""
+
+        def told() -> T | None:
+            try:
+                found = self._session.call("ec2", "describe_images", ImageIds=[ami])["Images"]
+            except AwsError as error:
+                if error.code != "InvalidAMIID.NotFound":
+                    raise
+                return None
+            return look(found[0]) if found else None
+
+        return wait.until(
+            told,
+            what=f"{ami} as it was made",
+            timeout=_CONSISTENT,
+            every=self._settings.poll,
+            hint="./inv images.prune removes it; then again",
+        )
 
     def _parameter(self, name: str) -> str:
         return f"{self._settings.parameter}/{name}"
 
 
 def _read(ami: dict[str, Any]) -> Image | None:
-    """An AMI as an image: ours by its tags, or plain by its name; none when it is a build's that is not done."""
+    """An AMI as an image: ours by its tags, or plain by its name; none when it is a build's that is not done.
+
+    One with some of our tags that lacks others is none of ours: somebody has set them by hand.
+    """
     known = tags(ami)
+    if ami["State"] != "available":
+        return None
     if known.get(names.KIND) == "image":
-        created = names.parse_moment(known[names.CREATED])
-        return Image("aws", known[names.IMAGE], known[names.BUILD], ami["ImageId"], 0, created, known)
+        try:
+            created = names.parse_moment(known[names.CREATED])
+            return Image("aws", known[names.IMAGE], known[names.BUILD], ami["ImageId"], 0, created, known)
+        except (KeyError, ValueError):
+            return None
     if names.KIND in known or names.image_of(ami["Name"]):
         return None
     return Image("aws", ami["Name"], ami["Name"], ami["ImageId"], 0, datetime.fromisoformat(ami["CreationDate"]))

@@ -1,13 +1,14 @@
-"""What killed builds left in an account: found by tags, and never anything of a build under way."""
+"""What builds leave in an account and what is no image: found by tags, and never anything of a build under way."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cloud import names, wait
+from cloud import names
 from cloud.aws import network
 from cloud.aws.machines import terminate
 from cloud.aws.session import AwsError, Session, tags
@@ -17,85 +18,66 @@ from cloud.work import LIFE, Work, left
 
 _OURS = [{"Name": "tag-key", "Values": [names.BUILD]}]
 _LIVING = [{"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]}]
+_FREE = [{"Name": "status", "Values": ["available"]}]
 _GONE = ("InvalidAMIID.NotFound", "InvalidAMIID.Unavailable", "InvalidSnapshot.NotFound", "InvalidVolume.NotFound")
 
 _FOLDER = "folder of a killed build"
 
-# What is told, the call that lists it, and where it is in the answer; in the order in which it can be removed.
-_THINGS: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
-    ("VM", "describe_instances", "Reservations", "InstanceId", {"Filters": [*_OURS, *_LIVING]}),
-    ("security group", "describe_security_groups", "SecurityGroups", "GroupId", {"Filters": _OURS}),
-    (
-        "volume",
-        "describe_volumes",
-        "Volumes",
-        "VolumeId",
-        {"Filters": [*_OURS, {"Name": "status", "Values": ["available"]}]},
-    ),
-    ("AMI", "describe_images", "Images", "ImageId", {"Owners": ["self"]}),
-    ("snapshot", "describe_snapshots", "Snapshots", "SnapshotId", {"OwnerIds": ["self"], "Filters": _OURS}),
+# The call that lists them, where they are in its answer, and what is asked for.
+_LISTED: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("describe_instances", "Reservations", {"Filters": [*_OURS, *_LIVING]}),
+    ("describe_security_groups", "SecurityGroups", {"Filters": _OURS}),
+    ("describe_volumes", "Volumes", {"Filters": [*_OURS, *_FREE]}),
+    ("describe_images", "Images", {"Owners": ["self"]}),
+    ("describe_snapshots", "Snapshots", {"OwnerIds": ["self"], "Filters": _OURS}),
 )
 
 
+@dataclass(frozen=True)
+class _Thing:
+    """Something that a build has made and that no image needs, as far as its tags tell."""
+
+    what: str
+    id: str
+    tags: Mapping[str, str]
+    lost: bool = False
+    """Whether it was of an image that is gone: no build will come back for it."""
+
+
 def find(session: Session, work: Work) -> list[Leftover]:
-    """All of it, in the order in which it can be removed; last the folders here that tell what is dead."""
+    """What killed builds left, in the order in which it can be removed; last the folders here that tell who is dead."""
     dead = work.dead()
-    with ThreadPoolExecutor(len(_THINGS)) as threads:
-        answers = list(threads.map(lambda thing: session.pages(thing[1], thing[2], **thing[4]), _THINGS))
-    amis = answers[3]
-    used = {snapshot for ami in amis for snapshot in snapshots_of(ami)}
-    found: list[Leftover] = []
-    for (what, _, key, id_key, _), answer in zip(_THINGS, answers, strict=True):
-        things = [each for row in answer for each in row["Instances"]] if key == "Reservations" else answer
-        for thing in things:
-            build = tags(thing).get(names.BUILD, "")
-            if what == "AMI":
-                over = _half_made(thing, dead)
-            elif what == "snapshot":
-                # One that no AMI needs: its AMI went, or never was.
-                over = thing["SnapshotId"] not in used and not work.busy(build)
-            else:
-                over = left(tags(thing), dead)
-            if over:
-                found.append(Leftover("aws", f"{what} of a killed build", thing[id_key]))
-    return [*found, *(Leftover("aws", _FOLDER, name) for name in dead)]
+    things = [thing for thing in _made(session) if thing.lost or left(thing.tags, dead)]
+    return [*map(_told, things), *(Leftover("aws", _FOLDER, name) for name in dead)]
 
 
-def _half_made(ami: dict[str, Any], dead: Sequence[str]) -> bool:
-    """Whether nobody will ever make an image of that AMI.
+def clear(session: Session, build: str) -> bool:
+    """Remove what there is of a build that is over, and is no image; whether all of it is gone.
 
-    Packer tags an AMI when it is done, and leaves one whose wait it did not survive without tags: a
-    build's name says enough.
+    Raises:
+        KitError: nobody knows what there is.
     """
-    known, name = tags(ami), str(ami.get("Name", ""))
-    if known.get(names.KIND) == "image" or not names.image_of(name):
-        return False
-    old = wait.clock.now() - datetime.fromisoformat(ami["CreationDate"]) > LIFE
-    return old or name in dead
+    gone = True
+    for thing in [each for each in _made(session) if each.tags.get(names.BUILD) == build]:
+        try:
+            _remove(session, thing.id)
+        except KitError:
+            gone = False
+    return gone
 
 
 def remove(session: Session, work: Work, leftover: Leftover) -> None:
     """Remove one of them. It may be gone already.
 
     Raises:
-        KitError: it is still needed by something that is not gone.
+        KitError: it is still needed by something that is not gone, or is not gone itself.
     """
-    thing = leftover.id
-    if leftover.what == _FOLDER:
-        if still := [each.id for each in find(session, work)[: -len(work.dead()) or None]]:
-            raise KitError(f"{thing} is needed to tell that {still[0]} is dead", hint="./inv images.prune again")
-        work.finish(thing)
-    elif thing.startswith("i-"):
-        terminate(session, thing, network.PATIENCE)
-    elif thing.startswith("sg-"):
-        if not network.close_group(session, thing):
-            raise KitError(f"{thing} is still used", hint="./inv images.prune again")
-    elif thing.startswith("ami-"):
-        remove_ami(session, thing)
-    elif thing.startswith("vol-"):
-        _gone_or(session, "delete_volume", VolumeId=thing)
-    else:
-        _gone_or(session, "delete_snapshot", SnapshotId=thing)
+    if leftover.what != _FOLDER:
+        _remove(session, leftover.id)
+        return
+    if still := [each.id for each in find(session, work) if each.what != _FOLDER]:
+        raise KitError(f"{leftover.id} is needed to tell that {still[0]} is dead", hint="./inv images.prune again")
+    work.finish(leftover.id)
 
 
 def remove_ami(session: Session, ami: str) -> None:
@@ -106,9 +88,14 @@ def remove_ami(session: Session, ami: str) -> None:
         if error.code not in _GONE:
             raise
         return
-    snapshots = [snapshot for image in told for snapshot in snapshots_of(image)]
+    snapshots = {snapshot for image in told for snapshot in snapshots_of(image)}
+    if any(image["State"] != "available" for image in told):
+        # One that is not done does not tell of them yet, and nobody has tagged them. EC2 says which AMI they are for.
+        made = [{"Name": "description", "Values": [f"Created by CreateImage(*) for {ami}*"]}]
+        found = session.pages("describe_snapshots", "Snapshots", OwnerIds=["self"], Filters=made)
+        snapshots |= {each["SnapshotId"] for each in found}
     _gone_or(session, "deregister_image", ImageId=ami)
-    for snapshot in snapshots:
+    for snapshot in sorted(snapshots):
         _gone_or(session, "delete_snapshot", SnapshotId=snapshot)
 
 
@@ -116,6 +103,68 @@ def snapshots_of(ami: dict[str, Any]) -> list[str]:
     """The snapshots that an AMI consists of."""
     disks = (disk.get("Ebs", {}) for disk in ami.get("BlockDeviceMappings", []))
     return [disk["SnapshotId"] for disk in disks if disk.get("SnapshotId")]
+
+
+def _made(session: Session) -> Iterator[_Thing]:
+    """All that builds have made and that no image needs, in the order in which it can be removed."""
+    with ThreadPoolExecutor(len(_LISTED)) as threads:
+        rows, groups, volumes, amis, snapshots = threads.map(
+            lambda listed: session.pages(listed[0], listed[1], **listed[2]), _LISTED
+        )
+    vms = [each for row in rows for each in row["Instances"]]
+    for what, things, key in (
+        ("VM", vms, "InstanceId"),
+        ("security group", groups, "GroupId"),
+        ("volume", volumes, "VolumeId"),
+    ):
+        yield from (_Thing(what, each[key], tags(each)) for each in things)
+    yield from (thing for ami in amis if (thing := _half_made(ami)))
+    used = {snapshot for ami in amis for snapshot in snapshots_of(ami)}
+    known = {name for ami in amis for name in (str(ami.get("Name", "")), tags(ami).get(names.BUILD, ""))}
+    for each in snapshots:
+        if each["SnapshotId"] not in used:
+            marked = tags(each)
+            lost = marked.get(names.KIND) == "image" and marked[names.BUILD] not in known
+            yield _Thing("snapshot", each["SnapshotId"], marked, lost)
+
+
+def _half_made(ami: dict[str, Any]) -> _Thing | None:
+    """An AMI that is of a build and that nobody has made an image of.
+
+    Packer tags an AMI when it is done, and leaves one whose wait it did not survive without tags. Then
+    a build's name says enough, unless somebody registered it: EC2 tells of those alone from which VM
+    they are that it made an AMI of.
+    """
+    known, name = tags(ami), str(ami.get("Name", ""))
+    if known.get(names.KIND) == "build" and names.BUILD in known:
+        return _Thing("AMI", ami["ImageId"], known)
+    if names.KIND in known or not names.image_of(name) or "SourceInstanceId" not in ami:
+        return None
+    over = datetime.fromisoformat(ami["CreationDate"]) + LIFE
+    as_tagged = {names.KIND: "build", names.BUILD: name, names.EXPIRES: names.moment(over)}
+    return _Thing("AMI", ami["ImageId"], as_tagged)
+
+
+def _told(thing: _Thing) -> Leftover:
+    return Leftover("aws", f"{thing.what} of a killed build", thing.id)
+
+
+def _remove(session: Session, thing: str) -> None:
+    kind = thing.partition("-")[0]
+    if kind == "i":
+        gone = terminate(session, thing, hurried=1)
+    elif kind == "sg":
+        gone = network.close_group(session, thing)
+    else:
+        gone = True
+        if kind == "ami":
+            remove_ami(session, thing)
+        elif kind == "vol":
+            _gone_or(session, "delete_volume", VolumeId=thing)
+        else:
+            _gone_or(session, "delete_snapshot", SnapshotId=thing)
+    if not gone:
+        raise KitError(f"{thing} is not gone yet", hint="./inv images.prune again")
 
 
 def _gone_or(session: Session, operation: str, **arguments: Any) -> None:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from cloud import names, ssh, userdata, wait
-from cloud.aws import network
-from cloud.aws.session import AwsError, Session, listed
+from cloud.aws import ending, network
+from cloud.aws.session import AwsError, Session, Unanswered, listed
 from cloud.aws.settings import AwsSettings
 from cloud.base import Image, Machine
 from cloud.caller import CallerSettings
-from cloud.errors import TimedOut
+from cloud.errors import Interrupted, KitError, TimedOut
 from cloud.work import Work
 
 _AFTER_INTERRUPT = 4.0
 """Seconds that clean-up may take once the caller has stopped us; what it can't end then is tagged, for `prune`."""
+
+_CONSISTENT = 10.0
+"""Seconds until a VM that EC2 has started is found by its tags ("Eventual consistency in the EC2 API")."""
 
 
 class AwsMachines:
@@ -43,8 +47,12 @@ class AwsMachines:
         try:
             instance = self._run(image, name, group, userdata.write(data), tags)
             address = self._address(instance)
-        except BaseException:
-            self._end(instance, group)
+        except BaseException as problem:
+            # Why it failed is what is to be told. What can't be ended now the build's end looks for again.
+            with suppress(KitError):
+                if isinstance(problem, Unanswered | Interrupted) and not instance:
+                    instance = self._lost(name, tags)
+                self._end(instance, group)
             raise
         known_hosts = folder / "known_hosts"
         port = self._settings.ssh_port
@@ -69,10 +77,7 @@ class AwsMachines:
         if self._settings.subnet:
             subnet = {"SubnetId": self._settings.subnet, "Groups": [group], "AssociatePublicIpAddress": True}
             place = {"NetworkInterfaces": [{"DeviceIndex": 0, **subnet}]}
-        started = self._session.call(
-            "ec2",
-            "run_instances",
-            once=True,
+        request = dict(
             ImageId=image.id,
             InstanceType=self._settings.proof_type,
             MinCount=1,
@@ -84,7 +89,26 @@ class AwsMachines:
             TagSpecifications=[{"ResourceType": kind, "Tags": marked} for kind in ("instance", "volume")],
             **place,
         )
+        try:
+            started = self._session.call("ec2", "run_instances", once=True, **request)
+        except Unanswered:
+            # Again by the same token: if it runs already we are told of it, and no second one is started.
+            wait.pause(self._settings.poll)
+            started = self._session.call("ec2", "run_instances", once=True, **request)
         return str(started["Instances"][0]["InstanceId"])
+
+    def _lost(self, name: str, tags: Mapping[str, str]) -> str:
+        """The VM that may have been started though nobody told us; empty when there is none."""
+        wanted = {"tag:Name": name, f"tag:{names.BUILD}": tags[names.BUILD]}
+        filters = [{"Name": key, "Values": [text]} for key, text in wanted.items()]
+        found: list[dict[str, Any]] = []
+
+        def look() -> bool | None:
+            found.extend(self._session.pages("describe_instances", "Reservations", Filters=filters))
+            return bool(found) or None
+
+        ending.seen(look, what=f"VM {name}", patience=_CONSISTENT, hurried=1)
+        return str(found[0]["Instances"][0]["InstanceId"]) if found else ""
 
     def _address(self, instance: str) -> str:
         def look() -> str | None:
@@ -106,17 +130,16 @@ class AwsMachines:
         )
 
     def _end(self, instance: str, group: str) -> None:
-        if instance:
-            terminate(self._session, instance, _AFTER_INTERRUPT if wait.interrupted() else 300)
+        if instance and not terminate(self._session, instance, hurried=_AFTER_INTERRUPT) and not wait.interrupted():
+            raise TimedOut(f"{instance} does not end", hint="./inv images.prune ends it")
         if group:
-            network.close_group(self._session, group, 1 if wait.interrupted() else network.PATIENCE)
+            network.close_group(self._session, group)
 
 
-def terminate(session: Session, instance: str, patience: float) -> None:
-    """End an instance, and wait so long until it is gone. It may be gone already.
+def terminate(session: Session, instance: str, hurried: float) -> bool:
+    """End an instance, which may be gone already; whether it has ended.
 
-    Raises:
-        TimedOut: it is still shutting down, unless the caller has stopped us: then that is enough.
+    It has minutes for that, and `hurried` seconds once the caller has stopped us.
     """
 
     def gone() -> bool | None:
@@ -133,9 +156,5 @@ def terminate(session: Session, instance: str, patience: float) -> None:
     except AwsError as error:
         if error.code != "InvalidInstanceID.NotFound":
             raise
-        return
-    try:
-        wait.until(gone, what=f"end of {instance}", timeout=patience, every=1, finish=True)
-    except TimedOut:
-        if not wait.interrupted():
-            raise
+        return True
+    return ending.seen(gone, what=f"end of {instance}", patience=network.PATIENCE, hurried=hurried)

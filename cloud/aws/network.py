@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cloud import caller, wait
+from cloud import caller
+from cloud.aws import ending
 from cloud.aws.session import AwsError, Session, listed
 from cloud.aws.settings import AwsSettings
 from cloud.caller import CallerSettings
-from cloud.errors import TimedOut
 
 PATIENCE = 300.0
-"""Seconds in which EC2 lets go of a group after its VM has ended."""
+"""Seconds in which EC2 ends a VM, and in which it lets go of a group after that."""
 
 
 def open_group(session: Session, settings: AwsSettings, us: CallerSettings, name: str, tags: Mapping[str, str]) -> str:
@@ -41,7 +41,7 @@ def open_group(session: Session, settings: AwsSettings, us: CallerSettings, name
     return str(group)
 
 
-def close_group(session: Session, group: str, patience: float = PATIENCE) -> bool:
+def close_group(session: Session, group: str) -> bool:
     """Remove a group, as soon as no VM uses it; whether it is gone. It may be gone already."""
 
     def gone() -> bool | None:
@@ -54,10 +54,7 @@ def close_group(session: Session, group: str, patience: float = PATIENCE) -> boo
                 raise
         return True
 
-    try:
-        return wait.until(gone, what=f"end of {group}", timeout=patience, every=1, finish=True)
-    except TimedOut:
-        return False
+    return ending.seen(gone, what=f"end of {group}", patience=PATIENCE, hurried=1)
 
 
 def _network_of(session: Session, subnet: str) -> str:

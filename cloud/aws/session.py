@@ -2,7 +2,7 @@
 
 Codes: "Error codes for the Amazon EC2 API" in its reference. That EC2 tells of missing capacity
 with HTTP 500 is seen in galaxyproject/cloudman#64; SDKs take it for a fault and try again by
-themselves, which is why starting a VM is tried once and by us.
+themselves, which is why starting a VM is tried again by us alone.
 """
 
 from __future__ import annotations
@@ -15,15 +15,52 @@ from typing import Any
 
 import boto3.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError, ProfileNotFound
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    LoginError,
+    MetadataRetrievalError,
+    NoAuthTokenError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    RefreshWithMFAUnsupportedError,
+    SSOError,
+    TokenRetrievalError,
+)
+from botocore.exceptions import (
+    ConnectionError as NoConnection,
+)
 from botocore.parsers import ResponseParserError
 
-from cloud.errors import KitError, NotAllowed, TemporaryError
+from cloud.errors import InputError, KitError, NotAllowed, TemporaryError
 
 _LATER = "the same command may work later"
 _LOGIN = "log in: AWS_* variables, a profile or a role; ./inv doctor --cloud aws looks again"
 _RIGHTS = "docs/policies/aws.json has the rights that are needed"
 _QUOTA = "ask for more in Service Quotas, or set aws.build_type and aws.proof_type to smaller ones"
+_SET = "look at AWS_* variables and the files below ~/.aws"
+
+_NOBODY: tuple[type[Exception], ...] = (
+    CredentialRetrievalError,
+    LoginError,
+    MetadataRetrievalError,
+    NoAuthTokenError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    RefreshWithMFAUnsupportedError,
+    SSOError,
+    TokenRetrievalError,
+)
+"""What botocore raises when it finds nobody to be, or one whose time is over."""
+
+
+class Unanswered(TemporaryError):
+    """Nobody knows whether AWS did what it was asked for: it failed in the middle, or its answer was lost."""
+
 
 CODES: dict[str, tuple[type[KitError], str]] = {
     **dict.fromkeys(("AccessDenied", "AccessDeniedException", "UnauthorizedOperation"), (NotAllowed, _RIGHTS)),
@@ -36,17 +73,20 @@ CODES: dict[str, tuple[type[KitError], str]] = {
                 "InvalidClientTokenId",
                 "MissingAuthenticationToken",
             ),
-            *("RequestExpired", "SignatureDoesNotMatch", "UnrecognizedClientException"),
+            *("RequestExpired", "SignatureDoesNotMatch", "UnauthorizedException", "UnrecognizedClientException"),
         ),
         (NotAllowed, _LOGIN),
     ),
     **dict.fromkeys(
         (
             *("InsufficientAddressCapacity", "InsufficientCapacity", "InsufficientHostCapacity"),
-            *("InsufficientInstanceCapacity", "InternalError", "InternalFailure", "InternalServerError"),
-            *("RequestLimitExceeded", "ServiceUnavailable", "Throttling", "ThrottlingException", "Unavailable"),
+            *("InsufficientInstanceCapacity", "RequestLimitExceeded", "Throttling", "ThrottlingException"),
         ),
         (TemporaryError, _LATER),
+    ),
+    **dict.fromkeys(
+        ("InternalError", "InternalFailure", "InternalServerError", "ServiceUnavailable", "Unavailable"),
+        (Unanswered, _LATER),
     ),
     **dict.fromkeys(("InstanceLimitExceeded", "VcpuLimitExceeded", "VolumeLimitExceeded"), (KitError, _QUOTA)),
 }
@@ -86,17 +126,22 @@ class Session:
 
         Raises:
             NotAllowed: we are not logged in, or lack the right, which is named.
-            TemporaryError: AWS is busy, has no room, or does not answer.
+            InputError: what was set about AWS can't be used.
+            TemporaryError: AWS is busy or has no room.
+            Unanswered: it does not answer, or failed: it may have been done all the same.
             AwsError: it refused; `code` is its own.
         """
         try:
             return dict(getattr(self._client(service, once), operation)(**arguments))
         except ClientError as error:
             raise _told(error, service) from error
-        except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
+        except _NOBODY as error:
             raise NotAllowed(f"not logged in to AWS: {error}", hint=_LOGIN) from error
-        except (BotoCoreError, ResponseParserError) as error:
-            raise TemporaryError(f"AWS does not answer: {error}", hint=_LATER) from error
+        except (NoConnection, HTTPClientError, ResponseParserError) as error:
+            raise Unanswered(f"AWS does not answer: {error}", hint=_LATER) from error
+        # An address that is none is a ValueError of botocore's.
+        except (BotoCoreError, ValueError) as error:
+            raise InputError(f"AWS can't be asked for {service}: {error}", hint=_SET) from error
 
     def pages(self, operation: str, key: str, **arguments: Any) -> list[dict[str, Any]]:
         """Everything under that key, of all pages that EC2 answers with."""
@@ -114,10 +159,7 @@ class Session:
             if (service, once) not in self._clients:
                 retries: Any = {"mode": "standard", "total_max_attempts": 1 if once else 4}
                 config = Config(retries=retries, connect_timeout=10, read_timeout=60)
-                try:
-                    self._clients[service, once] = self._boto.client(service, config=config)
-                except ProfileNotFound as error:
-                    raise NotAllowed(f"not logged in to AWS: {error}", hint=_LOGIN) from error
+                self._clients[service, once] = self._boto.client(service, config=config)
             return self._clients[service, once]
 
 
@@ -130,7 +172,7 @@ def _told(error: ClientError, service: str) -> KitError:
     if kind is NotAllowed:
         return NotAllowed(f"AWS does not allow {call} ({code})", hint=hint)
     if kind is None and status >= 500:
-        kind, hint = TemporaryError, _LATER
+        kind, hint = Unanswered, _LATER
     if kind is None:
         return AwsError(f"AWS refuses {call}: {code}: {message}", code)
     return kind(f"AWS refuses {call}: {code}: {message}", hint=hint)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from cloud import wait
-from cloud.azure.session import Session, missing_is_none
-from cloud.errors import TimedOut
+from cloud.azure.session import Session
 
 PATIENCE = 1200.0
 """Seconds in which Azure removes a group with a VM in it."""
@@ -14,9 +12,5 @@ _AT_ONCE = "Microsoft.Compute/virtualMachines"
 
 def remove(session: Session, group: str) -> bool:
     """Remove a group and all that is in it; whether it is gone already."""
-    deletion = ("resources", "resource_groups.begin_delete", group)
-    try:
-        missing_is_none(lambda: session.call(*deletion, force_deletion_types=_AT_ONCE, timeout=PATIENCE))
-    except TimedOut:
-        return False
-    return not wait.interrupted()
+    deletion = "resource_groups.begin_delete"
+    return session.remove("resources", deletion, group, force_deletion_types=_AT_ONCE, timeout=PATIENCE)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from cloud import caller, names, ssh, wait
+from cloud import caller, names, ssh
 from cloud.azure import gallery, leftovers
 from cloud.azure.session import Session, blamed, missing_is_none
 from cloud.azure.settings import AzureSettings
@@ -39,7 +39,10 @@ class AzureImages:
         self._gallery = (settings.resource_group, settings.gallery)
 
     def resolve(self, base: Mapping[str, Any]) -> Base:
-        """The newest version of what the release's publisher offers."""
+        """The newest version of what the release's publisher offers.
+
+        For another location it is another base: an image is of use only where it is.
+        """
         known = base.get("release", {})
         wanted = known.get(self._settings.release)
         if wanted is None:
@@ -53,7 +56,7 @@ class AzureImages:
         if not found:
             raise NotFound(f"no image {':'.join(names_of)} in {place}", hint="see [base.azure] in its definition")
         urn = ":".join((*names_of, str(found[0].name)))
-        return Base(urn, {"image": urn, "location": place})
+        return Base(f"{urn} in {place}", {"image": urn, "location": place})
 
     def source(self) -> Mapping[str, str | int]:
         """What packer's template of this cloud is filled with."""
@@ -72,7 +75,7 @@ class AzureImages:
 
     def cost(self) -> Cost:
         """What a build takes; next to nothing of this machine's disk."""
-        return Cost("20 to 35", 0, 0)
+        return Cost("20 to 35", 0, 0, silence=self._settings.image_timeout)
 
     def begin(self, build: str) -> Build:
         """Open a build."""
@@ -86,7 +89,7 @@ class AzureImages:
         gallery.ready(self._session, self._settings, image, owned)
         cidr = caller.cidr(self._us)
         secret = {**self._session.secret, "subscription_id": self._session.subscription}
-        return self._variables(build, base.id, cidr, marks("build", image, build.name), secret)
+        return self._variables(build, base.source["image"], cidr, marks("build", image, build.name), secret)
 
     def sample(self, folder: Path) -> Mapping[str, str]:
         """Variables with which packer can judge the files. Nothing is asked."""
@@ -133,7 +136,8 @@ class AzureImages:
         if told.tags.get(names.BUILD) != build.name:
             raise KitError(f"version {version} of {tags[names.IMAGE]} is of another build", hint="the same again")
         made = _read(self._put(tags[names.IMAGE], version, {names.EXPIRES: None, **tags}), tags[names.IMAGE])
-        assert made is not None
+        if made is None:
+            raise KitError(f"version {version} of {tags[names.IMAGE]} does not show its tags", hint="the same again")
         if artifact.id.lower().rpartition("/")[0].endswith("/microsoft.compute/images"):
             leftovers.remove_managed(self._session, self._settings, build.name)
         return made
@@ -143,16 +147,12 @@ class AzureImages:
         return blamed(words)
 
     def finish(self, build: Build) -> None:
-        """Close a build: what packer did not remove goes, and its folder once nothing else is left of it."""
-        built = (build.folder / "packer").exists()
+        """Close a build: what of it is no image goes, and its folder once nothing else is left of it."""
         try:
-            found = leftovers.of_build(self._session, self._settings, build.name) if built else []
-            for each in found:
-                self.remove(each)
-            closed = not (found and wait.interrupted())  # then it was begun, and nobody saw its end
+            gone = leftovers.clear(self._session, self._settings, build.name)
         except KitError:
-            closed = False
-        if closed:
+            gone = False
+        if gone:
             self._work.finish(build.name)
         else:
             self._work.leave(build.name)  # `prune` finds the rest, by the folder that stays
@@ -172,8 +172,14 @@ class AzureImages:
         return newest_first(found)
 
     def tag(self, image: Image, tags: Mapping[str, str | None]) -> Image:
-        """Set tags, remove those that are None. The gallery's `latest` may mean it if it is promoted then."""
-        told = self._put(image.name, image.id.rpartition("/")[2], tags)
+        """Set tags, remove those that are None. The gallery's `latest` may mean it if it is promoted then.
+
+        Raises:
+            NotFound: it is gone.
+        """
+        told = missing_is_none(lambda: self._put(image.name, image.id.rpartition("/")[2], tags))
+        if told is None:
+            raise NotFound(f"{image.build} is not there any more", hint="./inv images.list")
         return replace(image, tags=dict(told.tags))
 
     def announce(self, image: Image) -> None:
@@ -238,9 +244,15 @@ _BEFORE = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _read(version: Any, name: str) -> Image | None:
-    """A version as an image, if it is ours and done."""
+    """A version as an image, if it is ours and done.
+
+    One with some of our tags that lacks others is none of ours: somebody has set them by hand.
+    """
     known = dict(version.tags or {})
     if known.get(names.KIND) != "image":
         return None
-    created = names.parse_moment(known[names.CREATED])
-    return Image("azure", name, known[names.BUILD], str(version.id), 0, created, known)
+    try:
+        created = names.parse_moment(known[names.CREATED])
+        return Image("azure", name, known[names.BUILD], str(version.id), 0, created, known)
+    except (KeyError, ValueError):
+        return None

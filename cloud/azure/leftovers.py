@@ -1,4 +1,4 @@
-"""What killed builds left in a subscription: found by tags, and never anything of a build under way."""
+"""What builds leave in a subscription and what is no image: found by tags, and never what a build under way needs."""
 
 from __future__ import annotations
 
@@ -27,13 +27,20 @@ def find(session: Session, settings: AzureSettings, work: Work) -> list[Leftover
     return [*things, *(Leftover("azure", _FOLDER, name) for name in dead)]
 
 
-def of_build(session: Session, settings: AzureSettings, build: str) -> list[Leftover]:
-    """What there is of one build that is no image."""
-    return [
-        Leftover("azure", what, thing)
-        for what, thing, tags in _tagged(session, settings)
-        if tags.get(names.BUILD) == build and tags.get(names.KIND) == "build"
-    ]
+def clear(session: Session, settings: AzureSettings, build: str) -> bool:
+    """Remove what there is of a build that is over, and is no image; whether all of it is gone.
+
+    Raises:
+        KitError: nobody knows what there is.
+    """
+    gone = True
+    for what, thing, tags in _tagged(session, settings):
+        if tags.get(names.BUILD) == build and tags.get(names.KIND) in ("build", "proof"):
+            try:
+                gone = _removed(session, settings, what, thing) and gone
+            except KitError:
+                gone = False
+    return gone
 
 
 def remove(session: Session, settings: AzureSettings, work: Work, leftover: Leftover) -> None:
@@ -47,23 +54,28 @@ def remove(session: Session, settings: AzureSettings, work: Work, leftover: Left
         if still := [each.id for each in find(session, settings, work) if each.what != _FOLDER]:
             raise KitError(f"{thing} is needed to tell that {still[0]} is dead", hint="./inv images.prune again")
         work.finish(thing)
-    elif leftover.what == _MANAGED:
-        remove_managed(session, settings, thing)
-    elif leftover.what == _VERSION:
-        remove_version(session, thing)
-    elif not groups.remove(session, thing):
+    elif not _removed(session, settings, leftover.what, thing):
         raise KitError(f"{thing} is not gone yet", hint="./inv images.prune again")
 
 
-def remove_managed(session: Session, settings: AzureSettings, name: str) -> None:
-    """Remove a managed image. It may be gone already."""
-    _gone_or(session, "images.begin_delete", settings.resource_group, name)
+def remove_managed(session: Session, settings: AzureSettings, name: str) -> bool:
+    """Remove a managed image; whether it is gone. It may be gone already."""
+    return session.remove("compute", "images.begin_delete", settings.resource_group, name)
 
 
-def remove_version(session: Session, thing: str) -> None:
-    """Remove a version of a gallery's image, by its id. It may be gone already."""
+def remove_version(session: Session, thing: str) -> bool:
+    """Remove a version of a gallery's image, by its id; whether it is gone. It may be gone already."""
     parts = thing.split("/")  # /subscriptions/S/resourceGroups/G/providers/P/galleries/G/images/I/versions/V
-    _gone_or(session, "gallery_image_versions.begin_delete", parts[4], parts[8], parts[10], parts[12])
+    deletion = "gallery_image_versions.begin_delete"
+    return session.remove("compute", deletion, parts[4], parts[8], parts[10], parts[12])
+
+
+def _removed(session: Session, settings: AzureSettings, what: str, thing: str) -> bool:
+    if what == _MANAGED:
+        return remove_managed(session, settings, thing)
+    if what == _VERSION:
+        return remove_version(session, thing)
+    return groups.remove(session, thing)
 
 
 def _tagged(session: Session, settings: AzureSettings) -> list[tuple[str, str, dict[str, str]]]:
@@ -86,7 +98,3 @@ def _versions(session: Session, settings: AzureSettings) -> Iterator[Any]:
     images = missing_is_none(lambda: session.list("compute", "gallery_images.list_by_gallery", *where))
     for image in images or ():
         yield from session.list("compute", "gallery_image_versions.list_by_gallery_image", *where, str(image.name))
-
-
-def _gone_or(session: Session, operation: str, *where: str) -> None:
-    missing_is_none(lambda: session.call("compute", operation, *where))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from cloud import caller, names, ssh, userdata
@@ -44,7 +45,9 @@ class AzureMachines:
             self._deploy(group, image, public, userdata.write(data), dict(tags))
             address = self._address(group)
         except BaseException:
-            groups.remove(self._session, group)
+            # Why it failed is what is to be told. What can't be ended now the build's end looks for again.
+            with suppress(KitError):
+                groups.remove(self._session, group)
             raise
         port = self._settings.ssh_port
         known_hosts = folder / "known_hosts"

@@ -30,7 +30,7 @@ from azure.mgmt.resource.subscriptions import SubscriptionClient
 
 from cloud import wait
 from cloud.azure.settings import AzureSettings
-from cloud.errors import InputError, KitError, NotAllowed, TemporaryError
+from cloud.errors import InputError, KitError, NotAllowed, TemporaryError, TimedOut
 
 T = TypeVar("T")
 
@@ -119,21 +119,43 @@ class Session:
     def call(self, service: str, operation: str, *arguments: Any, timeout: float = 900, **named: Any) -> Any:
         """Make a call, as `call("compute", "galleries.get", group, gallery)`; one that takes long is waited for.
 
-        Not once the caller has stopped us: then it is begun, and nothing is returned.
-
         Raises:
+            Interrupted: the caller has stopped us; it is begun, and may be done.
             NotAllowed: we are not logged in, or lack the right, which is named.
             TemporaryError: Azure is busy, has no room, or does not answer.
             TimedOut: it was not done within `timeout` seconds.
             AzureError: it refused; `status` is HTTP's.
         """
-        answer = self._asked(operation, lambda: self._operation(service, operation)(*arguments, **named))
-        if not isinstance(answer, LROPoller):
-            return answer
-        if wait.interrupted():
-            return None
-        wait.until(lambda: answer.done() or None, what=_words(operation), timeout=timeout)
-        return self._asked(operation, answer.result)
+        answer = self._begun(service, operation, *arguments, **named)
+        return self._waited(operation, answer, timeout) if isinstance(answer, LROPoller) else answer
+
+    def remove(self, service: str, operation: str, *where: str, timeout: float = 900, **named: Any) -> bool:
+        """Remove something, as `remove("compute", "images.begin_delete", group, name)`; whether it is gone.
+
+        It may be gone already. Its end is not waited for longer than `timeout` seconds, and not at all
+        once the caller has stopped us: then it is begun.
+
+        Raises:
+            KitError: as of `call`, but for TimedOut.
+        """
+        try:
+            poller = self._begun(service, operation, *where, **named)
+            if wait.interrupted():
+                return False
+            self._waited(operation, poller, timeout)
+        except TimedOut:
+            return False
+        except AzureError as error:
+            if error.status != 404:
+                raise
+        return True
+
+    def _begun(self, service: str, operation: str, *arguments: Any, **named: Any) -> Any:
+        return self._asked(operation, lambda: self._operation(service, operation)(*arguments, **named))
+
+    def _waited(self, operation: str, poller: LROPoller[Any], timeout: float) -> Any:
+        wait.until(lambda: poller.done() or None, what=_words(operation), timeout=timeout)
+        return self._asked(operation, poller.result)
 
     def list(self, service: str, operation: str, *arguments: Any, **named: Any) -> list[Any]:
         """All that a call lists, of all its pages."""

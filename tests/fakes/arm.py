@@ -13,8 +13,9 @@ import re
 import socket
 import ssl
 import threading
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -38,6 +39,7 @@ VERSION = "22.04.202611010"
 """What everything starts from; behind it is the micro guest."""
 
 ROLE = Path(__file__).resolve().parents[2] / "docs" / "policies" / "azure.json"
+ROLE_ACTIONS: tuple[str, ...] = tuple(json.loads(ROLE.read_text())["Actions"])
 
 _KINDS = {
     "microsoft.compute/galleries": "Gallery",
@@ -102,7 +104,11 @@ class Arm:
     calls: list[tuple[str, Any]] = field(default_factory=list)
     """Every call that came: `Microsoft.Compute/images/write` and its body."""
     faults: list[Fault] = field(default_factory=list)
-    rights: list[str] = field(default_factory=lambda: list(json.loads(ROLE.read_text())["Actions"]))
+    delays: dict[str, float] = field(default_factory=dict)
+    """Seconds after which calls of an action are answered, when they are done."""
+    rights: list[str] = field(default_factory=lambda: list(ROLE_ACTIONS))
+    refused: list[str] = field(default_factory=list)
+    """What was called though the role that we give out does not allow it, and what this fake could not answer."""
     cores: int = 10
     """The quota: how many processors all VMs together may have."""
     lag: int = 1
@@ -216,7 +222,9 @@ class Arm:
     def _allowed(self, action: str, given: Any) -> Fault | None:
         """Note the call, and refuse what the role does not allow; a fault that shows itself later is returned."""
         self.calls.append((action, given))
-        if not any(fnmatchcase(action.lower(), right.lower()) for right in self.rights):
+        if not _among(action, self.rights):
+            if not _among(action, ROLE_ACTIONS):  # else a test has taken the right away
+                self.refused.append(action)
             words = f"The client '{APP}' does not have authorization to perform action '{action}' over scope 'it'."
             raise Refusal(403, "AuthorizationFailed", words)
         for fault in self.faults:
@@ -482,7 +490,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             answer = self.arm.answer(self.command, host, self.path, self.headers, body)
         except Exception as bug:  # noqa: BLE001  # without an answer a client tries for minutes, and nobody learns why
+            self.arm.refused.append(repr(bug))
             answer = Answer(400, {"error": {"code": "BugInTheFake", "message": repr(bug)}})
+        time.sleep(self.arm.delays.get(_action(self.command, urlsplit(self.path).path.rstrip("/")), 0))
         told = b"" if answer.body is None or self.command == "HEAD" else json.dumps(answer.body).encode()
         self._send(answer.status, told, answer.headers)
 
@@ -525,6 +535,10 @@ def _token(path: str, body: bytes) -> Answer:
     lasts: Any = 3600 if "v2.0" in path else "3600"
     later = {"expires_on": "4102444800", "not_before": "0", "resource": f"https://{HOSTS[0]}/"}
     return Answer(200, {"token_type": "Bearer", "expires_in": lasts, "access_token": TOKEN, **later})
+
+
+def _among(action: str, rights: Iterable[str]) -> bool:
+    return any(fnmatchcase(action.lower(), right.lower()) for right in rights)
 
 
 def _action(method: str, path: str) -> str:

@@ -19,6 +19,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode
+from xml.etree import ElementTree
 
 import boto3
 import requests
@@ -54,7 +55,10 @@ class _Quiet(WSGIRequestHandler):
 POLICY = Path(__file__).resolve().parents[2] / "docs" / "policies" / "aws.json"
 """The rights of the one whose keys are in `Ec2.variables`, and of nobody else here."""
 
-USER = "AKIAIOSFODNN7EXAMPLE"
+USER, SECRET = "AKIAIOSFODNN7EXAMPLE", "canary-secret-5d1c"
+
+_SPACE = "{http://ec2.amazonaws.com/doc/2016-11-15}"
+ElementTree.register_namespace("", _SPACE[1:-1])
 
 
 def allowed(call: str) -> bool:
@@ -87,6 +91,12 @@ class Ec2:
     faults: list[Fault] = field(default_factory=list)
     lag: int = 1
     """How many looks at an instance still show the state before."""
+    ami_lag: int = 1
+    """How many looks at a new AMI, of packer and of us each, show that it is not done."""
+    denied: set[str] = field(default_factory=set)
+    """Calls that the policy allows and a test does not, as `ec2:DescribeImages`."""
+    refused: list[str] = field(default_factory=list)
+    """What was called though the policy that we give out does not allow it."""
 
     def __enter__(self) -> Ec2:
         (self.folder / "vms").mkdir(parents=True)
@@ -96,6 +106,7 @@ class Ec2:
         self._disks: dict[str, Path] = {}
         self._tokens: dict[str, tuple[str, bytes]] = {}
         self._lags: dict[str, tuple[str, int]] = {}
+        self._ami_lags: dict[tuple[str, bool], int] = {}
         self._guard = threading.RLock()
         self._server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=_Quiet)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -115,7 +126,7 @@ class Ec2:
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": USER,
-            "AWS_SECRET_ACCESS_KEY": "canary-secret-5d1c",
+            "AWS_SECRET_ACCESS_KEY": SECRET,
             "AWS_CONFIG_FILE": "/dev/null",
             "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -133,17 +144,33 @@ class Ec2:
 
     def register(self, name: str, owner: str = "self", **tags: str) -> str:
         """An AMI that is there without a build; its id."""
-        backend = ec2_backends[DEFAULT_ACCOUNT_ID]["us-east-2"]
-        ami = self.client("ec2").register_image(Name=name, RootDeviceName="/dev/sda1")["ImageId"]
-        backend.amis[ami].architecture = "x86_64"
-        backend.amis[ami].root_device_type = "ebs"
+        ami = str(self.client("ec2").register_image(Name=name, RootDeviceName="/dev/sda1")["ImageId"])
+        self.ami(ami).architecture = "x86_64"
+        self.ami(ami).root_device_type = "ebs"
         if owner != "self":
-            backend.amis[ami].owner_id = owner
+            self.ami(ami).owner_id = owner
+        self.mark(ami, **tags)
+        self._disks[ami] = self.disk
+        return ami
+
+    def ami(self, ami: str) -> Any:
+        """What moto keeps of an AMI."""
+        return ec2_backends[DEFAULT_ACCOUNT_ID]["us-east-2"].amis[ami]
+
+    def snapshot(self, **tags: str) -> str:
+        """A snapshot that no AMI consists of; its id."""
+        client = self.client("ec2")
+        volume = client.create_volume(AvailabilityZone="us-east-2a", Size=8)["VolumeId"]
+        made = str(client.create_snapshot(VolumeId=volume)["SnapshotId"])
+        client.delete_volume(VolumeId=volume)
+        self.mark(made, **tags)
+        return made
+
+    def mark(self, thing: str, **tags: str) -> None:
+        """Set tags of something."""
         if tags:
             made = [{"Key": key, "Value": text} for key, text in tags.items()]
-            self.client("ec2").create_tags(Resources=[ami], Tags=made)
-        self._disks[ami] = self.disk
-        return str(ami)
+            self.client("ec2").create_tags(Resources=[thing], Tags=made)
 
     def fails(self, action: str, code: str, status: int = 400, *, times: int = 1, after: bool = False) -> None:
         """Let the next calls of that action end so."""
@@ -158,7 +185,10 @@ class Ec2:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         service, action, given = _read(environ, body)
         self.calls.append((f"{service}:{action}", given))
-        if USER in environ.get("HTTP_AUTHORIZATION", "") and not allowed(f"{service}:{action}"):
+        call, of_user = f"{service}:{action}", USER in environ.get("HTTP_AUTHORIZATION", "")
+        if of_user and (call in self.denied or not allowed(call)):
+            if call not in self.denied:
+                self.refused.append(call)
             return _refuse(start_response, service, "UnauthorizedOperation", 403)
         fault = self._fault(action)
         if fault and not fault.after:
@@ -170,11 +200,15 @@ class Ec2:
             wanted, before = self._tokens[token]
             if wanted != _without_token(given):
                 return _refuse(start_response, service, "IdempotentParameterMismatch", 400)
+            if fault:
+                return _refuse(start_response, service, fault.code, fault.status)
             start_response("200 OK", [("Content-Type", "text/xml")])
             return [before]
         status, headers, answer = self._moto_answers(environ, body)
         if service == "ec2" and status.startswith("200"):
             answer = self._happens(action, given, answer)
+            if action == "DescribeImages" and of_user:
+                answer = self._while_made(answer, "Boto3" in environ.get("HTTP_USER_AGENT", ""))
             if action == "RunInstances" and token:
                 self._tokens[token] = (_without_token(given), answer)
         if fault:
@@ -204,6 +238,10 @@ class Ec2:
             owned = self.client("ec2").describe_images(Owners=["self"])["Images"]
             if given["Name"] in (ami["Name"] for ami in owned):
                 return "InvalidAMIName.Duplicate"
+        if action in ("CreateTags", "DeleteTags"):
+            amis = [text for key, text in given.items() if key.startswith("ResourceId.") and text.startswith("ami-")]
+            if any(ami not in ec2_backends[DEFAULT_ACCOUNT_ID]["us-east-2"].amis for ami in amis):
+                return "InvalidAMIID.NotFound"
         if action == "RunInstances" and len(base64.b64decode(given.get("UserData", ""))) > 16384:
             return "InvalidUserData.TooLarge"
         if action == "DeleteSnapshot":
@@ -241,6 +279,7 @@ class Ec2:
         elif action == "CreateImage":
             (ami,) = re.findall(r"<imageId>(ami-[0-9a-f]+)</imageId>", told)
             self._disks[ami] = self.folder / "amis" / f"{ami}.qcow2"
+            self._ami_lags |= {(ami, ours): self.ami_lag for ours in (True, False)}
             self.guests.capture(given["InstanceId"], self._disks[ami])
         elif action == "DescribeInstances":
             told = re.sub(r"<ipAddress>[^<]*</ipAddress>", "<ipAddress>127.0.0.1</ipAddress>", told)
@@ -248,6 +287,20 @@ class Ec2:
             for instance in instances:
                 told = self._as_before(told, instance)
         return told.encode()
+
+    def _while_made(self, answer: bytes, ours: bool) -> bytes:
+        """AMIs as they are told of while EC2 makes them: without the snapshots that they will consist of."""
+        told = ElementTree.fromstring(answer)  # noqa: S314  # moto's own
+        for image in told.findall(f"{_SPACE}imagesSet/{_SPACE}item"):
+            ami = image.findtext(f"{_SPACE}imageId", "")
+            if looks := self._ami_lags.get((ami, ours)):
+                self._ami_lags[ami, ours] = looks - 1
+                for state in image.findall(f"{_SPACE}imageState"):
+                    state.text = "pending"
+                for disk in image.iter(f"{_SPACE}ebs"):
+                    for snapshot in disk.findall(f"{_SPACE}snapshotId"):
+                        disk.remove(snapshot)
+        return bytes(ElementTree.tostring(told, encoding="utf-8", xml_declaration=True))
 
     def _as_before(self, told: str, instance: str) -> str:
         state, looks = self._lags.get(instance, ("", 0))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
+import psutil
 import pytest
 
 from tests.toolkit import Toolkit, definition_with
@@ -39,6 +43,37 @@ def is_as_it_was(shipped: Shipped) -> None:
     """The current image is what it was, and nothing of a build is left."""
     shipped.current_is_what_it_was()
     assert shipped.left() == []
+
+
+@contextmanager
+def watched(toolkit: Toolkit, *secrets: str) -> Iterator[set[str]]:
+    """Where a secret can be read while the toolkit works and after that: files of its home, and argument lists."""
+    shown: set[str] = set()
+    over = threading.Event()
+
+    def look() -> None:
+        for path in toolkit.home.rglob("*"):
+            with suppress(OSError):  # it went while we looked, or is a socket
+                if path.is_file() and any(secret.encode() in path.read_bytes() for secret in secrets):
+                    shown.add(str(path))
+        for process in toolkit.processes():
+            with suppress(psutil.Error):
+                words = process.cmdline()
+                if any(secret in word for secret in secrets for word in words):
+                    shown.add(words[0])
+
+    def watch() -> None:
+        while not over.wait(0.5):
+            look()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield shown
+    finally:
+        over.set()
+        watcher.join()
+        look()
 
 
 @pytest.mark.vm

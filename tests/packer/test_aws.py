@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cloud import names, wait
-from tests.fakes.ec2 import Ec2, allowed
-from tests.packer.shipped import Ends, Failures, is_as_it_was
+from cloud import connect, names, wait
+from cloud.aws.leftovers import snapshots_of
+from cloud.errors import NotFound
+from tasks import _settings
+from tests.fakes.ec2 import SECRET, Ec2, allowed
+from tests.packer.shipped import Ends, Failures, is_as_it_was, watched
 from tests.toolkit import ROOT, Ran, Toolkit
 
 L0BASE = ("images.l0base", "--cloud", "aws")
@@ -24,6 +29,7 @@ def ec2(disk: Path, tmp_path: Path) -> Iterator[Ec2]:
     """A region with nothing in it but Canonical's image."""
     with Ec2(tmp_path / "ec2", disk) as region:
         yield region
+    assert region.refused == []
 
 
 @pytest.fixture
@@ -56,6 +62,8 @@ class Shipped:
     ec2: Ec2
     toolkit: Toolkit
     ami: str
+    before: set[str]
+    """The snapshots of strangers."""
     cloud: str = "aws"
     vm: str = "i-"
     parts: tuple[str, ...] = ("VM", "security group")
@@ -71,10 +79,13 @@ class Shipped:
         ec2 = self.ec2.client("ec2")
         groups = ec2.describe_security_groups()["SecurityGroups"]
         amis = ec2.describe_images(Owners=["self"])["Images"]
+        needed = {snapshot for ami in amis for snapshot in snapshots_of(ami)}
+        snapshots = {each["SnapshotId"] for each in ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]}
         return [
             *self.vms(),
             *(group["GroupId"] for group in groups if group["GroupName"] != "default"),
             *(ami["ImageId"] for ami in amis if ami["ImageId"] != self.ami),
+            *sorted(snapshots - needed - self.before),
         ]
 
     def vms(self) -> list[str]:
@@ -88,8 +99,9 @@ class Shipped:
 def shipped(ec2: Ec2, toolkit: Toolkit) -> Shipped:
     ami = planted(ec2, toolkit, "aaaaaa", "proven", "promoted", days_ago=1, fingerprint="0" * 64)
     ec2.client("ssm").put_parameter(Name="/kontain/images/MicroImage", Value=ami, Type="String")
+    images = ec2.client("ec2").describe_images()["Images"]
     ec2.calls.clear()
-    return Shipped(ec2, toolkit, ami)
+    return Shipped(ec2, toolkit, ami, {snapshot for image in images for snapshot in snapshots_of(image)})
 
 
 def current(toolkit: Toolkit) -> str:
@@ -106,6 +118,8 @@ class Built:
     again: Ran
     calls_again: list[str]
     log: str
+    shown: set[str]
+    """Where a secret could be read."""
     made: dict[str, dict[str, str]]
     """The tags of everything that there was at its end or before."""
     announced: str
@@ -116,8 +130,11 @@ def built(disk: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
     """One build, proof and promotion in an empty region."""
     folder = tmp_path_factory.mktemp("built")
     with Ec2(folder / "ec2", disk) as region:
+        region.ami_lag = 4
         toolkit = Toolkit(folder / "home", {**MICRO, **region.variables})
-        ran = toolkit.run(*L0BASE, "--json")
+        with watched(toolkit, SECRET) as shown:
+            ran = toolkit.run(*L0BASE, "--json")
+        shown |= {name for name, told in (("stdout", ran.out), ("stderr", ran.err)) if SECRET in told}
         assert ran.code == 0, f"{ran.err}\n{toolkit.log()}"
         calls = list(region.calls)
         region.calls.clear()
@@ -127,8 +144,9 @@ def built(disk: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
         made: dict[str, dict[str, str]] = {}
         for tag in tags:
             made.setdefault(tag["ResourceId"], {})[tag["Key"]] = tag["Value"]
-        parameter = region.client("ssm").get_parameter(Name="/kontain/images/MicroImage")
-        return Built(ran.json[0], calls, again, calls_again, toolkit.log(), made, parameter["Parameter"]["Value"])
+        parameter = region.client("ssm").get_parameter(Name="/kontain/images/MicroImage")["Parameter"]["Value"]
+        assert region.refused == []
+        return Built(ran.json[0], calls, again, calls_again, toolkit.log(), shown, made, parameter)
 
 
 @pytest.mark.vm
@@ -175,8 +193,13 @@ class TestABuild:
         for given in groups:
             assert names.EXPIRES in given.values() and names.OWNER in given.values()
 
+    def test_waits_until_ec2_has_made_the_image_and_shows_it(self, built: Built) -> None:
+        made = built.row["id"]
+        looks = [given for action, given in built.calls if action == "ec2:DescribeImages" and made in given.values()]
+        assert len(looks) > 8 and built.made[made][names.KIND] == "image"
+
     def test_shows_no_secret(self, built: Built) -> None:
-        assert "canary-secret" not in built.log and "PRIVATE KEY" not in built.log
+        assert built.shown == set() and "PRIVATE KEY" not in built.log
 
 
 BEFORE_ANY_VM = [
@@ -219,8 +242,85 @@ class TestAFailure(Failures):
             taken = shipped.ec2.register(build)
             ended = running.end()
         assert ended.code == 1 and "InvalidAMIName.Duplicate" in ended.err, ended.err
-        assert [each for each in shipped.left() if each != taken] == []
+        assert shipped.left() == [taken]
         shipped.current_is_what_it_was()
+
+    @pytest.mark.matrix
+    @pytest.mark.parametrize("action", ["CreateSecurityGroup", "CreateImage"])
+    def test_whose_answer_was_lost_leaves_nothing(self, shipped: Shipped, action: str) -> None:
+        # SDKs ask again by themselves, and hear that it is there already.
+        shipped.ec2.fails(action, "InternalError", 500, after=True)
+        ran = shipped.toolkit.run(*L0BASE)
+        assert ran.code == 1 and "Duplicate" in ran.err, ran.err
+        assert "left behind: nothing" in ran.err
+        is_as_it_was(shipped)
+
+    @pytest.mark.matrix
+    def test_of_an_image_that_takes_too_long_leaves_nothing(self, shipped: Shipped) -> None:
+        shipped.ec2.ami_lag = 100
+        ran = shipped.toolkit.but(aws__image_timeout="3").run(*L0BASE)
+        assert ran.code == 1, ran.err
+        assert "left behind: nothing" in ran.err
+        is_as_it_was(shipped)
+
+
+@pytest.fixture
+def unproven(shipped: Shipped) -> Shipped:
+    """A region with a newer build too that is not proven, whose VMs never boot."""
+    planted(shipped.ec2, shipped.toolkit, "bbbbbb")
+    shipped.ec2.guests.boot = lambda *_: None  # type: ignore[method-assign]
+    shipped.ec2.calls.clear()
+    return replace(shipped, toolkit=shipped.toolkit.but(aws__boot_timeout="3"))
+
+
+NO_WORD = [("InternalError", 500), pytest.param("NoAnswer", 502, marks=pytest.mark.matrix)]
+
+
+class TestAProof:
+    @pytest.mark.parametrize(("code", "status"), NO_WORD)
+    def test_whose_vm_was_started_without_an_answer_asks_again_for_that_vm(
+        self, unproven: Shipped, code: str, status: int
+    ) -> None:
+        unproven.ec2.fails("RunInstances", code, status, after=True)
+        ran = unproven.toolkit.run(*L0BASE)
+        assert ran.code == 1 and "ssh" in ran.err, ran.err  # the VM was there; it does not boot
+        calls = [given for action, given in unproven.ec2.calls if action == "ec2:RunInstances"]
+        first, again, other = (given["ClientToken"] for given in calls)
+        assert first == again != other  # a VM that does not answer is given up once
+        assert len(unproven.ec2.client("ec2").describe_instances()["Reservations"]) == 2
+        is_as_it_was(unproven)
+
+    @pytest.mark.parametrize(("code", "status"), NO_WORD)
+    def test_whose_vm_runs_though_nobody_ever_says_so_ends_it(self, unproven: Shipped, code: str, status: int) -> None:
+        unproven.ec2.fails("RunInstances", code, status, times=2, after=True)
+        ran = unproven.toolkit.run(*L0BASE)
+        assert ran.code == 5, ran.err
+        assert len(unproven.ec2.client("ec2").describe_instances()["Reservations"]) == 1
+        assert "left behind: nothing" in ran.err
+        is_as_it_was(unproven)
+
+    def test_that_finds_no_room_asks_once(self, unproven: Shipped) -> None:
+        unproven.ec2.fails("RunInstances", "InsufficientInstanceCapacity", 500, times=9)
+        ran = unproven.toolkit.run(*L0BASE)
+        assert ran.code == 5 and "InsufficientInstanceCapacity" in ran.err
+        assert unproven.ec2.actions().count("ec2:RunInstances") == 1
+        is_as_it_was(unproven)
+
+    def test_that_is_stopped_while_its_vm_takes_long_to_end_leaves_what_prune_removes(self, unproven: Shipped) -> None:
+        with unproven.toolkit.but(aws__boot_timeout="180").started(*L0BASE) as running:
+            running.reaches("waiting for i-")
+            unproven.ec2.lag = 30
+            began = time.monotonic()
+            running.gets(signal.SIGTERM)
+            ended = running.end(60)
+            assert ended.code == 130 and time.monotonic() - began < 12
+        (group,) = [each for each in unproven.left() if each.startswith("sg-")]
+        assert f"security group of a killed build {group}" in ended.err, ended.err
+        unproven.current_is_what_it_was()
+        pruned = unproven.toolkit.run("images.prune", "--cloud", "aws")
+        assert pruned.code == 0, pruned.err
+        is_as_it_was(unproven)
+        assert unproven.toolkit.run("images.prune", "--cloud", "aws").out == ""
 
 
 class TestAnEnd(Ends):
@@ -292,6 +392,109 @@ class TestImages:
         assert group in toolkit.run("images.prune", "--cloud", "aws", "--plan").out
         assert ami not in toolkit.run("images.prune", "--cloud", "aws", "--plan").out
 
+    def test_with_some_of_our_tags_are_none_of_ours(self, ec2: Ec2, toolkit: Toolkit) -> None:
+        build = names.build_name("MicroImage", wait.clock.now(), "eeeeee")
+        ours = {names.KIND: "image", names.IMAGE: "MicroImage", names.BUILD: build}
+        ec2.register("somebodys", **ours)
+        ec2.register("anothers", **ours, **{names.CREATED: "yesterday"})
+        listed = toolkit.run("images.list", "--cloud", "aws")
+        assert listed.code == 0 and "no builds" in listed.out
+        assert toolkit.run("images.prune", "--cloud", "aws", "--plan").out == ""
+
+    def test_that_ec2_has_not_made_yet_do_not_count(self, ec2: Ec2, toolkit: Toolkit) -> None:
+        ami = planted(ec2, toolkit, "aaaaaa", "proven", "promoted")
+        assert current(toolkit) == ami
+        ec2.ami(ami).state = "pending"
+        assert current(toolkit) == ""
+
+    def test_that_are_gone_are_not_found(
+        self, ec2: Ec2, toolkit: Toolkit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        planted(ec2, toolkit, "aaaaaa", "proven")
+        for key, text in ec2.variables.items():
+            monkeypatch.setenv(key, text)
+        images = connect("aws", _settings.load(ec2.variables, tmp_path / "none")).images
+        (image,) = images.list("MicroImage")
+        images.delete(image)
+        with pytest.raises(NotFound, match="is not there any more"):
+            images.tag(image, {names.PROMOTED: names.moment(wait.clock.now())})
+
+    def test_under_way_elsewhere_keep_their_snapshots(self, ec2: Ec2, toolkit: Toolkit) -> None:
+        build = names.build_name("MicroImage", wait.clock.now(), "dddddd")
+        tags = {
+            names.KIND: "build",
+            names.BUILD: build,
+            names.EXPIRES: names.moment(wait.clock.now() + timedelta(hours=1)),
+        }
+        snapshot = ec2.snapshot(**tags)
+        assert toolkit.run("images.prune", "--cloud", "aws", "--plan").out == ""
+        ec2.mark(snapshot, **{**tags, names.EXPIRES: names.moment(wait.clock.now() - timedelta(hours=1))})
+        assert snapshot in toolkit.run("images.prune", "--cloud", "aws", "--plan").out
+        assert toolkit.run("images.prune", "--cloud", "aws").code == 0
+        assert snapshot not in [each["SnapshotId"] for each in ec2.client("ec2").describe_snapshots()["Snapshots"]]
+
+    def test_that_are_gone_leave_no_snapshot(self, ec2: Ec2, toolkit: Toolkit) -> None:
+        build = names.build_name("MicroImage", wait.clock.now(), "dddddd")
+        snapshot = ec2.snapshot(**{names.KIND: "image", names.BUILD: build})
+        assert snapshot in toolkit.run("images.prune", "--cloud", "aws", "--plan").out
+        # As of an image that is just being made: EC2 does not tell yet of what it consists.
+        ec2.register(build)
+        assert toolkit.run("images.prune", "--cloud", "aws", "--plan").out == ""
+
+
+class TestAPlan:
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"aws__disk": "99"},
+            {"aws__encrypted": "true"},
+            {"aws__encrypted": "true", "aws__kms_key": "alias/ours"},
+            {"aws__encrypted": "true", "aws__kms_key": "alias/another"},
+        ],
+    )
+    def test_is_to_build_when_a_setting_changes_that_shapes_the_image(
+        self, ec2: Ec2, toolkit: Toolkit, settings: dict[str, str]
+    ) -> None:
+        others = toolkit.but(aws__encrypted="true", aws__kms_key="alias/theirs")
+        seen = {each.run(*L0BASE, "--plan", "--json").json[0]["fingerprint"] for each in (toolkit, others)}
+        changed = toolkit.but(**settings).run(*L0BASE, "--plan", "--json").json[0]
+        assert len(seen) == 2 and changed["fingerprint"] not in seen
+
+
+SSO = """
+[profile ours]
+sso_start_url = https://example.org/start
+sso_region = us-east-2
+sso_account_id = 123456789012
+sso_role_name = builder
+"""
+
+
+class TestWho:
+    """Not logged in, wrongly set, and not answered are three things."""
+
+    @pytest.mark.parametrize(
+        ("config", "variables", "code", "told"),
+        [
+            (SSO, {"AWS_PROFILE": "ours"}, 4, "not logged in to AWS"),
+            ("[profile ours]\ncredential_process = false\n", {"AWS_PROFILE": "ours"}, 4, "not logged in to AWS"),
+            ("", {"AWS_PROFILE": "nobodys"}, 4, "not logged in to AWS"),
+            ("this is no configuration", {}, 2, "AWS can't be asked"),
+            ("", {"AWS_ENDPOINT_URL": "nowhere"}, 2, "AWS can't be asked"),
+            ("", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, 5, "AWS does not answer"),
+        ],
+    )
+    def test_has_its_exit_code(
+        self, ec2: Ec2, tmp_path: Path, config: str, variables: dict[str, str], code: int, told: str
+    ) -> None:
+        (tmp_path / "config").write_text(config)
+        settings = {**MICRO, **ec2.variables, "AWS_CONFIG_FILE": str(tmp_path / "config"), **variables}
+        if "AWS_PROFILE" in variables:
+            settings = {key: text for key, text in settings.items() if "KEY" not in key}
+        ran = Toolkit(tmp_path / "home", settings).run("images.list", "--cloud", "aws")
+        assert ran.code == code and told in ran.err and "hint: " in ran.err, ran.err
+        assert "Traceback" not in ran.err
+
 
 def test_an_answer_that_is_none_of_awss_is_temporary(ec2: Ec2, toolkit: Toolkit) -> None:
     ec2.fails("DescribeImages", "NoAnswer", 502, times=30)
@@ -304,7 +507,8 @@ class TestThePolicy:
     """The fake refuses whatever the policy does not allow, so all other tests hold it against our calls."""
 
     def test_allows_what_packer_says_that_it_needs(self) -> None:
-        # "IAM Task or Instance Role" in the documentation of packer's plugin amazon.
+        # "IAM Task or Instance Role" in the documentation of packer's plugin amazon; the last line is what it
+        # names besides, for who sets a subnet or none.
         wanted = """
             AttachVolume AuthorizeSecurityGroupIngress CopyImage CreateImage CreateKeyPair CreateSecurityGroup
             CreateSnapshot CreateTags CreateVolume DeleteKeyPair DeleteSecurityGroup DeleteSnapshot DeleteVolume
@@ -312,14 +516,16 @@ class TestThePolicy:
             DescribeRegions DescribeSecurityGroups DescribeSnapshots DescribeSubnets DescribeTags DescribeVolumes
             DetachVolume GetPasswordData ModifyImageAttribute ModifyInstanceAttribute ModifySnapshotAttribute
             RegisterImage RunInstances StopInstances TerminateInstances
+
+            DescribeInstanceTypeOfferings DescribeVpcs
         """
         assert [action for action in wanted.split() if not allowed(f"ec2:{action}")] == []
 
     def test_allows_nothing_to_be_done_to_people(self) -> None:
         assert not allowed("iam:CreateUser") and not allowed("ec2:CreateVpc") and not allowed("ssm:DeleteParameter")
 
-    def test_is_held_against_every_call(self, ec2: Ec2, toolkit: Toolkit, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("tests.fakes.ec2.allowed", lambda call: call != "ec2:DescribeImages")
+    def test_is_held_against_every_call(self, ec2: Ec2, toolkit: Toolkit) -> None:
+        ec2.denied.add("ec2:DescribeImages")
         ran = toolkit.run(*L0BASE, "--plan")
         assert ran.code == 4 and "AWS does not allow ec2:DescribeImages" in ran.err
 

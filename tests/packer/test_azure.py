@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cloud import names, wait
+from cloud import connect, names, wait
 from cloud.azure.gallery import version_of
+from cloud.errors import NotFound
+from tasks import _settings
 from tests.fakes.arm import GROUP, SECRET, SUBSCRIPTION, TOKEN, Answer, Arm
-from tests.packer.shipped import Ends, Failures, is_as_it_was
-from tests.toolkit import ROOT, Ran, Toolkit
+from tests.packer.shipped import Ends, Failures, is_as_it_was, watched
+from tests.toolkit import ROOT, Ran, Toolkit, eventually
 
 L0BASE = ("images.l0base", "--cloud", "azure")
 MICRO = {"KM_IMAGES__DEFINITION": str(ROOT / "tests/definitions/micro.toml")}
@@ -27,6 +30,7 @@ def arm(disk: Path, tmp_path: Path) -> Iterator[Arm]:
     """A subscription with nothing in it but the resource group of the images."""
     with Arm(tmp_path / "arm", disk) as subscription:
         yield subscription
+    assert subscription.refused == []
 
 
 @pytest.fixture
@@ -123,6 +127,8 @@ class Built:
     again: Ran
     calls_again: list[str]
     log: str
+    shown: set[str]
+    """Where a secret could be read."""
     things: dict[str, dict[str, Any]]
     latest: str
 
@@ -133,12 +139,17 @@ def built(disk: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
     folder = tmp_path_factory.mktemp("built")
     with Arm(folder / "arm", disk) as arm:
         toolkit = Toolkit(folder / "home", {**MICRO, **arm.variables})
-        ran = toolkit.run(*L0BASE, "--json")
+        with watched(toolkit, SECRET, TOKEN) as shown:
+            ran = toolkit.run(*L0BASE, "--json")
         assert ran.code == 0, f"{ran.err}\n{toolkit.log()}"
+        told = ran.out + ran.err
+        shown |= {secret for secret in (SECRET, TOKEN) if secret in told}
         calls = list(arm.calls)
         arm.calls.clear()
         again = toolkit.run(*L0BASE)
-        return Built(ran.json[0], calls, again, arm.actions(), toolkit.log(), dict(arm.things), latest(arm))
+        assert arm.refused == []
+        calls_again = arm.actions()
+        return Built(ran.json[0], calls, again, calls_again, toolkit.log(), shown, dict(arm.things), latest(arm))
 
 
 @pytest.mark.vm
@@ -215,7 +226,7 @@ class TestABuild:
             assert tags[names.OWNER] and tags[names.EXPIRES] and tags[names.IMAGE] == "MicroImage"
 
     def test_shows_no_secret(self, built: Built) -> None:
-        assert SECRET not in built.log and "PRIVATE KEY" not in built.log and "a-token" not in built.log
+        assert built.shown == set() and "PRIVATE KEY" not in built.log
 
 
 VM = "Microsoft.Compute/virtualMachines/write"
@@ -247,7 +258,7 @@ class TestAFailure(Failures):
     def test_of_quota_tells_what_it_is(self, shipped: Shipped) -> None:
         shipped.arm.cores = 3
         ran = shipped.toolkit.run(*L0BASE)
-        assert ran.code == 1 and "OperationNotAllowed" in ran.err and "Current Limit: 3" in shipped.toolkit.log()
+        assert ran.code == 1 and "OperationNotAllowed" in ran.err and "Current Limit: 3, Usage: 0" in ran.err, ran.err
         is_as_it_was(shipped)
 
     @pytest.mark.matrix
@@ -262,8 +273,48 @@ class TestAFailure(Failures):
         is_as_it_was(shipped)
 
 
+@pytest.fixture
+def unproven(shipped: Shipped) -> Shipped:
+    """A gallery with a newer version too that is not proven, and whose VMs never boot."""
+    planted(shipped.arm, shipped.toolkit, "bbbbbb")
+    shipped.arm.guests.boot = lambda *_: None  # type: ignore[method-assign]
+    return replace(shipped, toolkit=shipped.toolkit.but(azure__boot_timeout="3"))
+
+
+GROUP_DELETED = "Microsoft.Resources/subscriptions/resourceGroups/delete"
+
+
+class TestAProof:
+    def test_whose_group_does_not_go_at_first_leaves_nothing(self, unproven: Shipped) -> None:
+        unproven.arm.fails(GROUP_DELETED, "Conflict", 409)
+        ran = unproven.toolkit.run(*L0BASE)
+        assert ran.code == 1, ran.err
+        assert "left behind: nothing" in ran.err
+        is_as_it_was(unproven)
+
+    def test_whose_group_stays_says_so_and_prune_removes_it(self, unproven: Shipped) -> None:
+        unproven.arm.fails(GROUP_DELETED, "Conflict", 409, times=30)
+        ran = unproven.toolkit.run(*L0BASE)
+        unproven.arm.faults.clear()
+        assert ran.code == 1 and "left behind: resource group of a killed build MicroImage-" in ran.err, ran.err
+        assert unproven.left() != []
+        unproven.current_is_what_it_was()
+        assert unproven.toolkit.run("images.prune", "--cloud", "azure").code == 0
+        is_as_it_was(unproven)
+        assert unproven.toolkit.run("images.prune", "--cloud", "azure").out == ""
+
+
 class TestAnEnd(Ends):
-    pass
+    def test_while_tags_are_written_is_an_interrupt(self, arm: Arm, toolkit: Toolkit) -> None:
+        planted(arm, toolkit, "aaaaaa", "proven")
+        written = "Microsoft.Compute/galleries/images/versions/write"
+        arm.delays[written] = 3
+        with toolkit.started(*L0BASE) as running:
+            eventually(lambda: written in arm.actions(), "tags are written")
+            running.gets(signal.SIGTERM)
+            ended = running.end(30)
+        assert ended.code == 130 and "Traceback" not in ended.err, ended.err
+        assert "left behind: nothing" in ended.err
 
 
 class TestImages:
@@ -321,6 +372,33 @@ class TestImages:
             assert f"{kind} of a killed build" in out
         assert toolkit.run("images.prune", "--cloud", "azure").code == 0
         assert group.lower() not in arm.things and managed.lower() not in arm.things
+
+    def test_that_are_gone_are_not_found(
+        self, arm: Arm, toolkit: Toolkit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        planted(arm, toolkit, "aaaaaa", "proven")
+        for key, text in arm.variables.items():
+            monkeypatch.setenv(key, text)
+        images = connect("azure", _settings.load(arm.variables, tmp_path / "none")).images
+        (image,) = images.list("MicroImage")
+        images.delete(image)
+        with pytest.raises(NotFound, match="is not there any more"):
+            images.tag(image, {names.PROMOTED: names.moment(wait.clock.now())})
+
+    def test_with_some_of_our_tags_are_none_of_ours(self, arm: Arm, toolkit: Toolkit) -> None:
+        build = names.build_name("MicroImage", wait.clock.now(), "eeeeee")
+        ours = {names.KIND: "image", names.IMAGE: "MicroImage", names.BUILD: build}
+        version(arm, "2026.1.1", ours, latest=True)
+        version(arm, "2026.1.2", {**ours, names.CREATED: "yesterday"}, latest=True)
+        listed = toolkit.run("images.list", "--cloud", "azure")
+        assert listed.code == 0 and "no builds" in listed.out
+        assert toolkit.run("images.prune", "--cloud", "azure", "--plan").out == ""
+
+
+@pytest.mark.parametrize("settings", [{"azure__disk": "99"}, {"azure__location": "eastus"}])
+def test_a_setting_that_shapes_the_image_changes_the_plan(toolkit: Toolkit, settings: dict[str, str]) -> None:
+    first, other = (each.run(*L0BASE, "--plan", "--json").json[0] for each in (toolkit, toolkit.but(**settings)))
+    assert first["fingerprint"] != other["fingerprint"]
 
 
 class TestThePolicy:

@@ -20,6 +20,7 @@ def clouds(disk: Path, tmp_path: Path) -> Iterator[tuple[Ec2, Arm, Toolkit]]:
     """A region and a subscription, both empty, and a toolkit that works in both."""
     with Ec2(tmp_path / "ec2", disk) as ec2, Arm(tmp_path / "arm", disk) as arm:
         yield ec2, arm, Toolkit(tmp_path / "home", {**MICRO, **ec2.variables, **arm.variables})
+        assert ec2.refused == [] and arm.refused == []
 
 
 @pytest.mark.vm
@@ -33,6 +34,20 @@ def test_one_that_fails_does_not_keep_the_other_from_being_promoted(clouds: tupl
     assert "azure: packer: " in ran.err and "left behind: nothing" in ran.err
     rows = toolkit.run("images.list", *BOTH, "--json").json
     assert [(row["cloud"], row["current"]) for row in rows] == [("aws", True)]
+
+
+@pytest.mark.vm
+@pytest.mark.matrix
+def test_both_are_built_proven_and_promoted_in_one_run(clouds: tuple[Ec2, Arm, Toolkit]) -> None:
+    _, _, toolkit = clouds
+    ran = toolkit.run("images.l0base", *BOTH, "--json", timeout=600)
+    assert ran.code == 0, f"{ran.err}\n{toolkit.log()}"
+    assert [(row["cloud"], row["state"]) for row in ran.json] == [("aws", "promoted"), ("azure", "promoted")]
+    for row in ran.json:
+        assert {check["phase"] for check in row["checks"]} == {"boot", "reboot"}
+    rows = toolkit.run("images.list", *BOTH, "--json").json
+    assert [(row["cloud"], row["current"]) for row in rows] == [("aws", True), ("azure", True)]
+    assert toolkit.run("images.prune", *BOTH, "--plan").out == ""
 
 
 @pytest.mark.vm
