@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-_HALF = re.compile(r"\..+\.(?P<writer>[0-9]+)\.(new|gone)")
+from cloud import wait
+
+# No process has a number of more than seven digits (Linux's PID_MAX_LIMIT is 2^22).
+_HALF = re.compile(r"\..+\.(?P<writer>[1-9][0-9]{0,6})\.(new|gone)")
 
 
 @contextmanager
@@ -32,7 +36,17 @@ def replaced(path: Path) -> Iterator[Path]:
 def is_half(path: Path) -> bool:
     """Whether the path was being written, or removed, by a process that is gone."""
     found = _HALF.fullmatch(path.name)
-    return found is not None and not Path("/proc", found["writer"]).exists()
+    return found is not None and not _lives(int(found["writer"]))
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it is another user's
+    return True
 
 
 def lock(path: Path) -> FileLock:
@@ -40,16 +54,49 @@ def lock(path: Path) -> FileLock:
     return FileLock(path, mode=0o600)
 
 
-def held(path: Path) -> bool:
-    """Whether a living process holds the lock on that file."""
-    if not path.exists():
-        return False
+@contextmanager
+def turn(path: Path, *, what: str, timeout: float, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """The lock on that file for as long as the `with` lasts. Whoever waits for it hears an interrupt.
+
+    `waiting` is called once, before the wait, when another one has it.
+
+    Raises:
+        TimedOut: `what`, the lock, was not to be had within `timeout` seconds.
+        Interrupted: an interrupt came first.
+    """
     taken = lock(path)
+    if not _taken(taken):
+        waiting()
+        wait.until(lambda: _taken(taken), what=what, timeout=timeout, every=0.2)
     try:
-        taken.acquire(blocking=False)
+        yield
+    finally:
+        taken.release()
+
+
+def _taken(wanted: FileLock) -> bool | None:
+    try:
+        wanted.acquire(blocking=False)
     except Timeout:
+        return None
+    return True
+
+
+def held(path: Path) -> bool:
+    """Whether a living process holds the lock on that file.
+
+    A look makes nothing. FileLock would: the file, and its folder, which may have gone since.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
-    taken.release()
+    finally:
+        os.close(descriptor)
     return False
 
 
@@ -65,15 +112,25 @@ def write_json(path: Path, value: Mapping[str, object]) -> None:
 
 
 def discard(path: Path) -> None:
-    """Remove a folder so that nobody ever sees a part of it, even if we are killed meanwhile."""
+    """Remove a folder so that nobody ever sees a part of it, even if we are killed meanwhile.
+
+    It may be gone already, or go while we are at it: another one removes it too.
+    """
     gone = path.with_name(f".{path.name}.{os.getpid()}.gone")
-    os.replace(path, gone)
+    try:
+        os.replace(path, gone)
+    except FileNotFoundError:
+        return
     erase(gone)
 
 
 def erase(path: Path) -> None:
-    """Remove a file or a folder; it may be gone already."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    """Remove a file or a folder. It may be gone already, or another one may be removing it just now."""
+    while os.path.lexists(path):
+        try:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        except FileNotFoundError:
+            pass  # a part of it went under our hands: the rest is looked at again

@@ -171,8 +171,16 @@ class Github:
         Interrupted: an interrupt came while it had to wait.
     """
 
-    def __init__(self, settings: GithubSettings, token: str, repository: str) -> None:
+    def __init__(
+        self,
+        settings: GithubSettings,
+        token: str,
+        repository: str,
+        secret: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        """`secret` is told every secret that GitHub hands out, before anybody else knows it."""
         self.settings = settings
+        self._secret = secret
         self._token = token.strip()
         self._repository = repository
 
@@ -197,7 +205,9 @@ class Github:
     def registration_token(self) -> str:
         """What lets a VM register as a runner within the next hour. A secret."""
         path = f"{self._runners}/registration-token"
-        return self._made(_Token, path, f"make a registration token for {self._owner}").token
+        token = self._made(_Token, path, f"make a registration token for {self._owner}").token
+        self._secret(token)
+        return token
 
     def jit(self, name: str, labels: Sequence[str]) -> str:
         """A runner for one job, and what its VM needs to be it. A secret.
@@ -214,7 +224,9 @@ class Github:
             if there:
                 self.delete(there)
             answer = self._ask("POST", path, what, self._right, body=body)
-        return self._decoded(_Jit, answer, what).encoded_jit_config
+        config = self._decoded(_Jit, answer, what).encoded_jit_config
+        self._secret(config)
+        return config
 
     def delete(self, runner: Runner) -> None:
         """Remove a runner from the list. It may be gone already.

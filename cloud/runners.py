@@ -148,6 +148,7 @@ def start(plan: Plan, cloud: RunnerCloud, github: Github | None, progress: Progr
         return Started(plan.there, plan.label, {})
     seconds: dict[str, float] = {}
     vm: Vm | None = None
+    told: userdata.Runner | None = None
     try:
         for number, step in enumerate(plan.steps, 1):
             began = wait.clock.monotonic()
@@ -160,7 +161,7 @@ def start(plan: Plan, cloud: RunnerCloud, github: Github | None, progress: Progr
                     vm = _create(plan, told, cloud)
                     progress.note(vm.id)  # before anything is waited for
                 elif step == "register":
-                    assert vm is not None and github is not None  # the steps before this one
+                    assert vm and told and github  # the steps before this one
                     _online(plan, vm, cloud, github, progress)
                     cloud.machines.forget(vm, userdata.runner(told.forgotten()))
                 else:
@@ -170,7 +171,7 @@ def start(plan: Plan, cloud: RunnerCloud, github: Github | None, progress: Progr
         assert vm is not None
         return Started(_now(cloud, vm), plan.label, seconds)
     except BaseException:
-        _take_back(plan, vm, cloud, github, progress)
+        _take_back(told, vm, cloud, github, progress)
         raise
 
 
@@ -267,16 +268,19 @@ def _cause(cloud: RunnerCloud, vm: Vm) -> str:
     return f": {cause}" if cause else ""
 
 
-def _take_back(plan: Plan, vm: Vm | None, cloud: RunnerCloud, github: Github | None, progress: Progress) -> None:
+def _take_back(
+    told: userdata.Runner | None, vm: Vm | None, cloud: RunnerCloud, github: Github | None, progress: Progress
+) -> None:
     """Leave nothing of a start that failed. What can't be ended now is tagged, and `reap` ends it."""
     try:
-        if vm is None:
-            return
-        for line in cloud.machines.boot_log(vm).splitlines()[-40:]:
-            progress.line(f"console: {line}")
-        _end(vm, cloud, github)
+        if vm is not None:
+            for line in cloud.machines.boot_log(vm).splitlines()[-40:]:
+                progress.line(f"console: {line}")
+            _end(vm, cloud, github)
+        elif told and told.jit and github and (runner := github.runner(told.name)):
+            github.delete(runner)  # such a runner is on the list before it has a VM
     except KitError as problem:
-        progress.note(f"{vm.id if vm else plan.name} is left: {problem.message}")
+        progress.note(f"{vm.id if vm else cloud.name}: not all could be taken back: {problem.message}")
 
 
 def _now(cloud: RunnerCloud, vm: Vm) -> Vm:

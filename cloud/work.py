@@ -7,9 +7,9 @@ at the latest, for those who do not share this machine.
 
 from __future__ import annotations
 
+import errno
 import getpass
 import os
-import shutil
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from cloud import names, wait
 from cloud.errors import TemporaryError
-from cloud.files import discard, held, lock, replaced
+from cloud.files import discard, erase, held, is_half, lock, replaced
 
 LIFE = timedelta(hours=12)
 """No build or proof lives longer: what says that it does is nobody's."""
@@ -38,22 +38,36 @@ class Work:
             TemporaryError: another process works on it.
         """
         folder = self._root / name
+        busy = TemporaryError(f"another process works on {name}", hint="wait for it, then again")
         if self.busy(name):
-            raise TemporaryError(f"another process works on {name}", hint="wait for it, then again")
+            raise busy
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if folder.exists():
-            discard(folder)
-        with replaced(folder) as fresh:
-            fresh.mkdir(mode=0o700)
-            self._locks[name] = lock(fresh / "lock")
-            self._locks[name].acquire()
+        for path in filter(is_half, self._root.iterdir()):
+            erase(path)
+        discard(folder)
+        try:
+            with replaced(folder) as fresh:
+                fresh.mkdir(mode=0o700)
+                taken = lock(fresh / "lock")
+                taken.acquire()
+        except OSError as problem:
+            if problem.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                raise busy from problem  # it began between our look and our folder
+            raise
+        self._locks[name] = taken
         return folder
 
     def finish(self, name: str) -> None:
-        """The work is over, whatever became of it: its folder goes. It may be gone already."""
-        shutil.rmtree(self._root / name, ignore_errors=True)
-        if name in self._locks:
-            self._locks.pop(name).release()
+        """The work is over, whatever became of it: its folder goes. It may be gone already.
+
+        It goes at once and with its lock held: a part of it would look like work that was killed.
+        """
+        try:
+            discard(self._root / name)
+        except OSError:
+            pass  # it stays, and tells that it is dead: `prune` removes it
+        finally:
+            self.leave(name)
 
     def leave(self, name: str) -> None:
         """The work is over, and something of it is left elsewhere: its folder stays, to tell that it is dead."""

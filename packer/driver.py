@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import platformdirs
+
 from cloud import process, wait
 from cloud.base import Artifact
-from cloud.errors import CommandFailed, InputError, MissingTool
+from cloud.errors import CommandFailed, InputError, MissingTool, TemporaryError, TimedOut
+from cloud.files import turn
 from cloud.progress import Progress
 from packer import render
 from packer.errors import BuildFailed, Stalled
@@ -35,6 +38,19 @@ _ERROR = re.compile(r"^(Build '.*' errored[^:]*: |Error: |error: |\* )(?P<reason
 _PREFIX = re.compile(r"^(==> |--> )?\s*([\w-]+\.\w+: )?")
 # What AWS's SDK for Go puts on a line of its own below each error.
 _TAIL = re.compile(r"status code: \d+, request id: ")
+
+_FETCH = 600.0
+"""Seconds in which packer's plugins are fetched: a hundred MB each."""
+
+_NETWORK = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_")
+"""Variables, in either case of letters, by which a program in Go finds its way out and whom it believes."""
+
+# Go's words for a network that is away; and those of GitHub, which serves strangers sixty times an hour.
+_AWAY = (
+    *("dial tcp", "no such host", "proxyconnect", "i/o timeout", "TLS handshake timeout", "connection reset"),
+    *("connection refused", "unexpected EOF", "deadline exceeded", "Client.Timeout", "rate limit"),
+)
+_AGAIN = "look at the network, then again"
 
 
 @dataclass(frozen=True)
@@ -91,7 +107,8 @@ class Packer:
         """Let packer judge the files that were placed there: their form and their meaning.
 
         Raises:
-            InputError: it finds fault with them.
+            InputError: it finds fault with them, or can't have the plugins that are set.
+            TemporaryError: the network does not answer, from where plugins come.
         """
         self._init(folder, progress)
         told = {"record": str(folder / "image.pkr.hcl"), "manifest": str(folder / "manifest.json"), **variables}
@@ -111,16 +128,24 @@ class Packer:
         progress: Progress,
         watch: Callable[[], None] = lambda: None,
         access: Mapping[str, str] | None = None,
+        quiet: float = 0,
     ) -> Artifact:
         """Build, and return what packer made. `access` is of the environment: how it gets into a cloud.
+
+        `quiet` are the seconds for which it has no word to say while its cloud makes an image
+        (hashicorp/packer#10299: half an hour and more). What is set for silence, and for the whole, comes
+        on top of them: packer has its own deadline there and is to be the one who tells that it is over.
 
         Raises:
             BuildFailed: it ended without an artifact.
             Stalled: its VM did not answer in time, or went silent.
+            TimedOut: it was not done in time.
+            InputError: it can't have the plugins that are set.
+            TemporaryError: the network does not answer, from where plugins come.
         """
         self._init(folder, progress)
         manifest = folder / "manifest.json"
-        silence = _Silence(self.settings.silence, progress)
+        silence = _Silence(self.settings.silence + quiet, progress)
 
         def watched() -> None:
             silence.look()
@@ -132,7 +157,7 @@ class Packer:
                 folder,
                 {**variables, "manifest": str(manifest)},
                 silence,
-                timeout=self.settings.timeout,
+                timeout=self.settings.timeout + quiet,
                 watch=watched,
                 access=access or {},
             )
@@ -153,8 +178,28 @@ class Packer:
             raise BuildFailed("packer ended well but made nothing", hint="the log has its words") from problem
 
     def _init(self, folder: Path, progress: Progress) -> None:
-        if self.version >= render.PLUGINS_SINCE:
-            self._run(["init", "."], folder, {}, progress, timeout=600)
+        """Have it fetch its plugins. They are one folder of the user's, so that one fetches at a time."""
+        if self.version < render.PLUGINS_SINCE:
+            return
+        place = platformdirs.user_cache_path("kontain")
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        network = {key: text for key, text in os.environ.items() if key.upper().startswith(_NETWORK)}
+
+        def waiting() -> None:
+            progress.line("waiting for another packer, which fetches plugins")
+
+        try:
+            with turn(place / "plugins.lock", what="plugins of packer", timeout=_FETCH, waiting=waiting):
+                self._run(["init", "."], folder, {}, progress, timeout=_FETCH, access=network)
+        except TimedOut as late:
+            raise TemporaryError(f"packer's plugins do not come: {late}", hint=_AGAIN) from late
+        except CommandFailed as failure:
+            reason = _reason(failure.output)
+            if any(sign in line for line in failure.output for sign in _AWAY):
+                raise TemporaryError(f"packer's plugins can't be fetched: {reason}", hint=_AGAIN) from failure
+            raise InputError(
+                f"packer init: {reason}", hint="look at packer.plugins; packer's words are in the log"
+            ) from failure
 
     def _target(self) -> list[str]:
         # 1.6.6 does not take a folder that holds other files.

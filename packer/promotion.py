@@ -30,6 +30,7 @@ def promote(cloud: Cloud, image: Image) -> Image:
 
     Raises:
         InputError: it was never proven.
+        NotFound: it is gone.
     """
     if names.PROVEN not in image.tags:
         raise InputError(f"{image.build} was never proven", hint="./inv images.l0base goes on with it")
@@ -37,7 +38,10 @@ def promote(cloud: Cloud, image: Image) -> Image:
     promoted = cloud.images.tag(image, {names.PROMOTED: now, names.WITHDRAWN: None})
     for other in reversed(cloud.images.list(image.name)):
         if other.state == "promoted" and other.created > image.created:
-            cloud.images.tag(other, {names.PROMOTED: None, names.WITHDRAWN: now})
+            try:
+                cloud.images.tag(other, {names.PROMOTED: None, names.WITHDRAWN: now})
+            except NotFound:
+                pass  # another one has just pruned it
     cloud.images.announce(promoted)
     return promoted
 
@@ -70,11 +74,19 @@ class Superfluous:
 
 
 def superfluous(cloud: Cloud, name: str, keep: int) -> Superfluous:
-    """All builds but `keep`: the current one, the newest that were proven, and any in use."""
+    """All builds but `keep`: the current one, the newest that were proven, and any in use.
+
+    The current one stays, whatever `keep` is.
+
+    Raises:
+        InputError: `keep` is less than nothing.
+    """
+    if keep < 0:
+        raise InputError(f"{keep} builds can't be kept", hint="--keep 1 keeps the current one alone")
     builds = [image for image in cloud.images.list(name) if image.state != "plain"]
     now = current(builds)
     proven = [image for image in builds if image.state != "built" and image != now]
-    kept = [*([now] if now else []), *proven][:keep]
+    kept = [now, *proven[: max(keep - 1, 0)]] if now else proven[:keep]
     gone = [image for image in builds if image not in kept and not cloud.images.in_use(image)]
     return Superfluous(tuple(gone), tuple(cloud.images.leftovers()))
 

@@ -29,8 +29,8 @@ class PackerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     minimum: Version
     """The oldest packer for real clouds. Older ones lack IMDSv2, Standard IPs and more."""
     timeout: Annotated[int, Meta(ge=60)]
-    """Seconds that a build may take in all."""
+    """Seconds that a build may take, its cloud's work on the image (its setting image_timeout) aside."""
     silence: Annotated[int, Meta(ge=10)]
-    """Seconds without a word from packer after which its VM counts as hung."""
+    """Seconds without a word from packer after which its VM counts as hung; a cloud's image_timeout comes on top."""
     plugins: dict[str, Version]
     """Packer's plugins and their versions, for packer 1.7 and newer."""

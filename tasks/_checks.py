@@ -7,7 +7,7 @@ import platform
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -17,7 +17,7 @@ from cloud.errors import Interrupted, KitError
 from cloud.local import accelerator
 from cloud.local.images import LocalImages
 from cloud.local.store import Store
-from tasks import _settings, _tools
+from tasks import _bugs, _settings, _tools
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,16 @@ Check = Callable[[], Finding]
 def look(clouds: Sequence[str] = ()) -> list[Finding]:
     """Run every check, and return what they found in the order in which they stand.
 
-    `clouds` are logged into; without any those of the settings.
+    `clouds` are logged into; without any those of the settings. Where they are meant and this machine
+    is not, what only its own VMs need is no more than a warning.
 
     Raises:
         Interrupted: the caller stopped it.
     """
-    chosen = _clouds(clouds)
+    meant = _meant(clouds)
+    chosen = [name for name in meant if name != "local"]  # this machine has checks of its own
+    here = "local" in meant or not meant
+    purposes = ("images", "local", "runners") if here else ("images",)
     tools = [tool for tool in _tools.tools() if any(map(tool.needed_for, tool.purposes))]
     checks: dict[str, Check] = {
         "python": _python,
@@ -52,8 +56,12 @@ def look(clouds: Sequence[str] = ()) -> list[Finding]:
         "disk": _disk,
         **{name: partial(_cloud, name) for name in chosen},
     }
+    # What our tests need, or VMs where none are to run, keeps nobody from building.
+    spare = {tool.name for tool in tools if not any(map(tool.needed_for, purposes))}
+    spare |= set() if here else {"accelerator", "disk"}
     with ThreadPoolExecutor(len(checks)) as threads:
-        return list(threads.map(_found, checks, checks.values()))
+        found = list(threads.map(_found, checks, checks.values()))
+    return [replace(each, state="warning") if each.name in spare and each.state == "failed" else each for each in found]
 
 
 def _found(name: str, check: Check) -> Finding:
@@ -64,6 +72,9 @@ def _found(name: str, check: Check) -> Finding:
         raise
     except KitError as problem:
         return Finding(name, "failed", problem.message, problem.hint)
+    except Exception as bug:  # noqa: BLE001  # it is told, beside what the others found
+        error = _bugs.error(bug)
+        return Finding(name, "failed", error.message, error.hint)
 
 
 def _python() -> Finding:
@@ -83,13 +94,13 @@ def _settings_load() -> Finding:
     return Finding("settings", "ok", f"{len(own)} differ from the defaults")
 
 
-def _clouds(named: Sequence[str]) -> list[str]:
-    """The clouds that are meant, this machine aside: it has checks of its own."""
+def _meant(named: Sequence[str]) -> list[str]:
+    """The clouds that are meant, this machine among them; none, where nobody has said."""
     try:
         chosen = named or _settings.load().images.clouds
     except KitError:
         chosen = []  # the check of the settings tells it
-    return [name for name in dict.fromkeys(WORDS.get(name, name) for name in chosen) if name != "local"]
+    return list(dict.fromkeys(WORDS.get(name, name) for name in chosen))
 
 
 def _cloud(name: str) -> Finding:
@@ -97,12 +108,7 @@ def _cloud(name: str) -> Finding:
 
 
 def _tool(tool: _tools.Tool, clouds: Sequence[str]) -> Finding:
-    try:
-        version = _tools.version(tool)
-    except KitError as problem:
-        # What only our tests need keeps nobody from building.
-        state: Literal["warning", "failed"] = "warning" if tool.purposes == ["test"] else "failed"
-        return Finding(tool.name, state, problem.message, problem.hint)
+    version = _tools.version(tool)
     if tool.name == "packer":
         minimum = _settings.load().packer.minimum
         if _numbers(version) < _numbers(minimum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from cloud.errors import Interrupted, KitError, PartlyFailed
@@ -27,21 +28,26 @@ class Answer(Generic[T]):
 
 
 def ask(clouds: Sequence[C], act: Callable[[C], T]) -> list[Answer[T]]:
-    """Do it on each of them at the same time; the answers come in the order of the clouds.
+    """Do it on each of them at the same time; the answers come in the order of the clouds."""
+    return side_by_side([(cloud, partial(act, cloud)) for cloud in clouds], len(clouds))
 
-    A bug of ours is the end of it on one cloud, and no other loses its answer.
+
+def side_by_side(acts: Sequence[tuple[Cloud, Callable[[], T]]], at_once: int) -> list[Answer[T]]:
+    """Do all of it, so many at the same time; the answers come in their order.
+
+    A bug of ours is the end of one, and no other loses its answer.
     """
 
-    def one(cloud: C) -> Answer[T]:
+    def one(cloud: Cloud, act: Callable[[], T]) -> Answer[T]:
         try:
-            return Answer(cloud, act(cloud))
+            return Answer(cloud, act())
         except KitError as error:
             return Answer(cloud, None, error)
         except Exception as bug:  # noqa: BLE001  # it is told, beside how the others ended
             return Answer(cloud, None, _bugs.error(bug))
 
-    with ThreadPoolExecutor(max(1, len(clouds))) as threads:
-        answers = [threads.submit(one, cloud) for cloud in clouds]
+    with ThreadPoolExecutor(max(1, at_once)) as threads:
+        answers = [threads.submit(one, *each) for each in acts]
         # In short waits: the kernel may give a signal to any thread, and only ours handles it, when it wakes.
         while wait(answers, timeout=0.1).not_done:
             pass

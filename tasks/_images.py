@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from tasks import _console
@@ -10,6 +10,11 @@ from tasks import _console
 if TYPE_CHECKING:
     from cloud.base import Cloud, Image
     from packer.pipeline import Outcome, Plan
+
+
+def purposes(clouds: Iterable[Cloud]) -> tuple[str, ...]:
+    """For what of `tools.toml` programs have to be on this machine, so that images can be built there."""
+    return ("images", "local") if "local" in {cloud.name for cloud in clouds} else ("images",)
 
 
 def image_row(image: Image, current: bool) -> _console.Row:

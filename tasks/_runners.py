@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -72,7 +72,7 @@ def github(settings: Settings, of: str | Vm) -> Github:
     server = os.environ.get("GITHUB_SERVER_URL") or told.server
     token = os.environ.get("GH_TOKEN") or os.environ.get("GITHUB_TOKEN", "")
     repository = of if isinstance(of, str) else of.tags.get(names.REPO, "")
-    return Github(msgspec.structs.replace(told, api=api, server=server), token, repository)
+    return Github(msgspec.structs.replace(told, api=api, server=server), token, repository, _actions.mask)
 
 
 def jobs(settings: Settings, run: names.Run) -> list[Job] | None:
@@ -233,16 +233,7 @@ def one(named: str, clouds: Sequence[RunnerCloud]) -> Pair[Vm]:
 
 def each(pairs: Sequence[Pair[T]], act: Callable[[RunnerCloud, T], U]) -> list[_clouds.Answer[U]]:
     """Do it with all of them at the same time; what fails with one leaves the others alone."""
-
-    def run(pair: Pair[T]) -> _clouds.Answer[U]:
-        cloud, thing = pair
-        try:
-            return _clouds.Answer(cloud, act(cloud, thing))
-        except KitError as error:
-            return _clouds.Answer(cloud, None, error)
-
-    with ThreadPoolExecutor(AT_ONCE) as threads:
-        return list(threads.map(run, pairs))
+    return _clouds.side_by_side([(cloud, partial(act, cloud, thing)) for cloud, thing in pairs], AT_ONCE)
 
 
 AT_ONCE = 8

@@ -6,11 +6,10 @@ Invoke's own decorator names short flags by the order of arguments and lets trac
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
-import sys
 import threading
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from types import FrameType
@@ -22,6 +21,11 @@ from invoke.tasks import Task as InvokeTask
 
 from cloud import process, wait
 from cloud.errors import InputError, Interrupted, KitError
+from tasks import _bugs
+
+_signals = itertools.count()
+"""Tells the first signal from the second. One step of Python: the second one's handler may interrupt the first one's
+at any point, before that has done anything."""
 
 BOUND = 8.0
 """Seconds from a signal to our end, whatever hangs: Actions kills a cancelled step after ten."""
@@ -48,12 +52,9 @@ class Task(InvokeTask[Any]):
         except (Exit, BrokenPipeError):
             raise  # who reads our output may have had enough: tasks/__main__.py ends well then
         except Exception as bug:
-            if _debugging():
+            if _bugs.debugging():
                 raise
-            where = traceback.extract_tb(bug.__traceback__)[-1]
-            spot = f"{os.path.basename(where.filename)}:{where.lineno}"
-            told = " ".join(f"{type(bug).__name__}: {bug}".split())
-            raise Exit(f"error: a bug of ours at {spot}: {told}\nhint: --debug shows all; please report it", 1) from bug
+            raise Exit(_told(_bugs.error(bug)), KitError.exit_code) from bug
 
     def _planned(self, context: Context, wanted: dict[str, Any]) -> dict[str, Any]:
         """Invoke's own `--dry` is our `--plan`; what has no plan does nothing then.
@@ -88,20 +89,18 @@ def _told(error: KitError) -> str:
     return "\n".join([f"error: {error.message}", *hint, *getattr(error, "__notes__", [])])
 
 
-def _debugging() -> bool:
-    return "--debug" in sys.argv or "-d" in sys.argv or bool(os.environ.get("INVOKE_DEBUG"))
-
-
 def _listen() -> None:
     """Take SIGINT and SIGTERM. The first ends the work, within a bound; the second leaves it."""
+    global _signals  # noqa: PLW0603  # a process's signals are its own
     if threading.current_thread() is threading.main_thread():
         wait.resume()
+        _signals = itertools.count()
         signal.signal(signal.SIGINT, _interrupted)
         signal.signal(signal.SIGTERM, _interrupted)
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
-    if wait.interrupted():
+    if next(_signals):
         _leave()
     wait.interrupt()
     _say("interrupted: ending what runs; once more to leave it as it is")

@@ -47,7 +47,7 @@ class Tool(Struct, frozen=True, forbid_unknown_fields=True):
     seconds: float = 10
     known_as: str = ""
     vendor: str = ""
-    user_only: bool = False
+    user_only: list[str] = []
 
     @property
     def program(self) -> str:
@@ -68,7 +68,7 @@ class Tool(Struct, frozen=True, forbid_unknown_fields=True):
         """Whether this user needs it for that, on this machine."""
         everywhere = bool(self.vendor or self.packages.keys() - {"apt"})
         here = everywhere or _manager() == "apt"
-        return purpose in self.purposes and here and not (self.user_only and os.geteuid() == 0)
+        return purpose in self.purposes and here and not (purpose in self.user_only and _root())
 
 
 @cache
@@ -78,9 +78,9 @@ def tools() -> tuple[Tool, ...]:
     return tuple(told["tool"])
 
 
-def missing(purpose: str) -> list[Tool]:
-    """What is needed for that and is not there."""
-    return [tool for tool in tools() if tool.needed_for(purpose) and not tool.path()]
+def missing(*purposes: str) -> list[Tool]:
+    """What is needed for one of them and is not there."""
+    return [tool for tool in tools() if any(map(tool.needed_for, purposes)) and not tool.path()]
 
 
 def version(tool: Tool) -> str:
@@ -119,8 +119,8 @@ def cure(wanted: Sequence[Tool]) -> str:
     return "; ".join(words)
 
 
-def ensure(purpose: str, *, yes: bool) -> None:
-    """See to it that everything is there that is needed for that.
+def ensure(*purposes: str, yes: bool) -> None:
+    """See to it that everything is there that is needed for them.
 
     What is missing is installed where apt can: for root, in CI and with `yes` at once, on a terminal
     after a question. It is done before anything of ours is touched.
@@ -129,7 +129,7 @@ def ensure(purpose: str, *, yes: bool) -> None:
         MissingTool: something is missing, and was not to be installed; the hint is the command.
         TemporaryError: the network does not answer, or another program installs something.
     """
-    gone = missing(purpose)
+    gone = missing(*purposes)
     if not gone:
         return
     for tool in gone:
@@ -143,7 +143,7 @@ def ensure(purpose: str, *, yes: bool) -> None:
     if not (_root() or yes or os.environ.get("CI") == "true" or _agreed(packages)):
         raise refusal
     _install(packages, hint=cure(gone))
-    if still := missing(purpose):
+    if still := missing(*purposes):
         names = ", ".join(tool.name for tool in still)
         raise MissingTool(f"apt-get has installed all, and yet there is no {names}", hint=cure(still))
 

@@ -63,7 +63,7 @@ def start(
     Example: ./inv runners.start --cloud local --no-register --plan
     """
     from cloud import runners
-    from tasks import _clouds, _runners, _tools
+    from tasks import _actions, _clouds, _runners, _tools
     from tasks._settings import load as settings_now
 
     with _runners.reported(cloud) as report:
@@ -82,7 +82,8 @@ def start(
             _clouds.agree(planned)
             return
         _tools.ensure("runners", yes=yes)
-        with _console.long_work("runners.start", lambda: _runners.left(clouds, wanted.run)) as console:
+        work = _console.long_work("runners.start", lambda: _runners.left(clouds, wanted.run))
+        with _actions.group("start runners"), work as console:
 
             def act(each: RunnerCloud) -> runners.Started:
                 return runners.start(plans[each.name], each, github, console.ear(each.name))
@@ -153,7 +154,7 @@ def stop(
             return asked(keep)
         return runners.verdict(vm, results, _runners.github(settings, vm), jobs)
 
-    with _console.long_work("runners.stop", list) as console:
+    with _actions.group("stop runners"), _console.long_work("runners.stop", list) as console:
 
         def act(cloud: RunnerCloud, vm: Vm) -> runners.Stopped:
             ear = console.ear(vm.cloud)

@@ -133,6 +133,11 @@ def _watch(toolkit: Toolkit, seen: Seen, over: threading.Event) -> None:
 def l0base(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """The whole base image, out of the host's own apt sources: minutes, once."""
     toolkit = Toolkit(tmp_path_factory.mktemp("l0base"))
+    return Built(toolkit, l0base_built(toolkit), Seen())
+
+
+def l0base_built(toolkit: Toolkit) -> dict[str, Any]:
+    """Build the whole base image by the command that a person types; what it says of itself."""
     ran = toolkit.run("images.l0base", "--cloud", "local", "--json", timeout=2300)
     assert ran.code == 0, f"{ran.err}\n{toolkit.log()[-4000:]}"
-    return Built(toolkit, ran.json[0], Seen())
+    return dict(ran.json[0])

@@ -6,17 +6,21 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from cloud.base import Base
+from cloud.base import Base, Build
 from cloud.errors import InputError
-from cloud.files import discard, lock, replaced, write_json
+from cloud.files import discard, held, replaced, turn, write_json
 from cloud.local import bootstrap, download
 from cloud.local.store import Store
 from cloud.progress import Progress
+
+PATIENCE = 7200.0
+"""Seconds in which another build has made the base that we wait for. A bootstrap may take 1800, a download more."""
 
 
 def resolve(spec: Mapping[str, Any], url: str, sha256: str) -> Base:
@@ -55,16 +59,20 @@ def resolve(spec: Mapping[str, Any], url: str, sha256: str) -> Base:
     return Base(name, {"suite": suite, "packages": packages})
 
 
-def fetch(base: Base, store: Store, progress: Progress) -> Path:
+def fetch(base: Base, store: Store, build: Build, progress: Progress) -> Path:
     """The folder of the base, made now if it is not there: `disk.qcow2`, `source.json` and,
     for a bootstrap, `vmlinuz` and `packages.txt`. Two builds at once make it once.
+
+    The build notes in its folder which base it stands on: nobody removes that one as long as it is under way.
 
     Raises:
         InputError: what came is not what was asked for.
         TemporaryError: the network does not answer.
+        TimedOut: another build has been making it for PATIENCE.
     """
     folder = store.bases / base.id.replace(":", "-")
-    with lock(store.bases / f"{folder.name}.lock"):
+    (build.folder / "base").write_text(folder.name)  # before the lock: who removes bases has it when he looks
+    with _turn(folder, lambda: progress.line(f"waiting for another build, which makes the base {base.id}")):
         if folder.exists():
             progress.line(f"base {base.id} is there")
             folder.touch()
@@ -88,12 +96,39 @@ def _release() -> dict[str, str]:
 
 
 def unused(store: Store) -> list[Path]:
-    """All bases but the one that was used last."""
-    folders = [path for path in store.bases.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    return sorted(folders, key=lambda path: path.stat().st_mtime)[:-1]
+    """All bases but the one that was used last, and those that builds under way stand on."""
+    used = _used(store)
+    last_used = {}
+    for path in store.bases.iterdir():
+        try:
+            if path.is_dir() and not path.name.startswith("."):
+                last_used[path] = path.stat().st_mtime
+        except FileNotFoundError:
+            pass  # it went while we looked
+    oldest_first = sorted(last_used, key=last_used.__getitem__)
+    return [path for path in oldest_first[:-1] if path.name not in used]
 
 
-def remove(folder: Path) -> None:
-    """Remove a base; it is made again when a build needs it."""
-    with lock(folder.with_name(f"{folder.name}.lock")):
-        discard(folder)
+def remove(folder: Path, store: Store) -> None:
+    """Remove a base; it is made again when a build needs it. One that a build has just begun to use stays."""
+    with _turn(folder):
+        if folder.name not in _used(store):
+            discard(folder)
+
+
+def _turn(folder: Path, waiting: Callable[[], None] = lambda: None) -> AbstractContextManager[None]:
+    """The one who makes, uses or removes the base now."""
+    place = folder.with_name(f"{folder.name}.lock")
+    return turn(place, what=f"the base {folder.name}, which another build makes", timeout=PATIENCE, waiting=waiting)
+
+
+def _used(store: Store) -> set[str]:
+    """The names of the bases that builds under way stand on."""
+    used = set()
+    for build in store.builds.iterdir():
+        if held(build / "lock"):
+            try:
+                used.add((build / "base").read_text())
+            except FileNotFoundError:
+                pass  # it has none yet, or is at its end
+    return used

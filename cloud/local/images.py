@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from cloud import process, ssh, userdata
 from cloud.base import Artifact, Base, Build, Cost, Image, Leftover, newest_first
-from cloud.errors import KitError, NotFound
+from cloud.errors import InputError, KitError, NotFound
 from cloud.files import discard, erase, is_half, lock, replaced, write_json
 from cloud.local import accelerator, bases, machines, qemu
 from cloud.local.settings import LocalSettings
@@ -59,11 +60,26 @@ class LocalImages:
         return Build(build, self._work.begin(build))
 
     def prepare(self, build: Build, base: Base, progress: Progress) -> Mapping[str, str]:
-        """Make the base, a key and a seed for packer's VM; the variables of its qemu source."""
-        disk = bases.fetch(base, self._store, progress) / "disk.qcow2"
+        """Make the base, a key and a seed for packer's VM; the variables of its qemu source.
+
+        Raises:
+            InputError: the setting local.disk is less than the base needs.
+        """
+        disk = bases.fetch(base, self._store, build, progress) / "disk.qcow2"
+        self._suffices(disk, base)
         chosen = accelerator.choose(self._settings.accelerator, self._store)
         progress.line(f"accelerator: {chosen}")
         return self._variables(build, disk, chosen)
+
+    def _suffices(self, disk: Path, base: Base) -> None:
+        """QEMU makes an overlay that is smaller than its base without a word, and cuts the file system off."""
+        told = process.run(["qemu-img", "info", "--output=json", disk])
+        least = -(-int(json.loads(told.text)["virtual-size"]) // GIB)
+        if self._settings.disk < least:
+            raise InputError(
+                f"local.disk is {self._settings.disk} GiB, and the base {base.id} is a disk of {least} GiB",
+                hint=f"set local.disk, or KM_LOCAL__DISK, to {least} or more",
+            )
 
     def sample(self, folder: Path) -> Mapping[str, str]:
         """Variables with which packer can judge the files. Nothing is fetched or booted."""
@@ -119,14 +135,25 @@ class LocalImages:
         self._work.finish(build.name)
 
     def list(self, name: str) -> Sequence[Image]:
-        """The builds of an image, newest first."""
-        folders = (path for path in self._store.images.iterdir() if (path / "image.json").exists())
-        return newest_first(image for image in map(self._read, folders) if image.name == name)
+        """The builds of an image, newest first. One without its disk is none."""
+        return newest_first(image for image in self._all() if image.name == name)
+
+    def _all(self) -> Iterator[Image]:
+        for folder in self._store.images.iterdir():
+            try:
+                if folder.name[0] != ".":
+                    yield self._read(folder)
+            except NotFound:
+                pass  # it went while we looked, or its disk was taken away by hand
 
     def tag(self, image: Image, tags: Mapping[str, str | None]) -> Image:
-        """Set tags, remove those that are None."""
+        """Set tags, remove those that are None.
+
+        Raises:
+            NotFound: it is gone.
+        """
         folder = Path(image.id)
-        with lock(self._store.images / ".lock"):
+        with self._changing():
             known = self._read(folder).tags
             kept = {key: text for key, text in {**known, **tags}.items() if text is not None}
             write_json(folder / "image.json", {"build": image.build, "tags": kept})
@@ -140,22 +167,42 @@ class LocalImages:
         return True
 
     def describe(self, image: Image, record: Mapping[str, object]) -> None:
-        """Put the build record beside the image."""
-        write_json(Path(image.id) / "record.json", record)
+        """Put the build record beside the image.
+
+        Raises:
+            NotFound: it is gone.
+        """
+        folder = Path(image.id)
+        with self._changing():
+            self._read(folder)
+            write_json(folder / "record.json", record)
 
     def delete(self, image: Image) -> None:
-        """Remove a build."""
-        discard(Path(image.id))
+        """Remove a build. It may be gone already."""
+        with self._changing():
+            discard(Path(image.id))
+
+    def _changing(self) -> AbstractContextManager[object]:
+        """Who writes into an image's folder or removes it: one at a time, for moments."""
+        return lock(self._store.images / ".lock")
 
     def in_use(self, image: Image) -> str:
         """The build under way, or the machine whose disk is an overlay of this one."""
         if self._work.busy(image.build):
             return "its build"
-        users = [folder.name for folder in machines.folders(self._store) if machines.image_of(folder) == image.id]
-        return f"machine {users[0]}" if users else ""
+        for folder in machines.folders(self._store):
+            try:
+                if machines.image_of(folder) == image.id:
+                    return f"machine {folder.name}"
+            except NotFound:
+                pass  # it went while we looked
+        return ""
 
     def leftovers(self) -> Sequence[Leftover]:
-        """Builds whose process is gone with their VMs, half-made files, and bases that none will use."""
+        """Builds whose process is gone with their VMs, half-made files, and bases that none will use.
+
+        And images whose disk was taken away by hand, which `list` does not show.
+        """
         dead = [self._store.builds / name for name in self._work.dead()]
         halves = [
             path
@@ -164,10 +211,17 @@ class LocalImages:
             if is_half(path)
         ]
         proofs = machines.orphans(self._store)
+        # Read from the inside out: a folder that is removed goes whole, so its record is not there either then.
+        empty = [
+            path
+            for path in self._store.images.iterdir()
+            if path.name[0] != "." and not (path / "disk.qcow2").exists() and (path / "image.json").exists()
+        ]
         return [
             *(Leftover("local", "killed build", str(path)) for path in dead),
             *(Leftover("local", "half-made file", str(path)) for path in halves),
             *(Leftover("local", "VM of a killed build", str(path)) for path in proofs),
+            *(Leftover("local", "image without its disk", str(path)) for path in empty),
             *(Leftover("local", "base of older builds", str(path)) for path in bases.unused(self._store)),
         ]
 
@@ -179,15 +233,15 @@ class LocalImages:
         elif path.parent == self._store.machines:
             machines.remove(path)
         elif path.parent == self._store.bases:
-            bases.remove(path)
-        else:
-            erase(path)
+            bases.remove(path, self._store)
+        elif not self._work.busy(path.name):  # another one may have begun it anew since
+            discard(path)
 
     def _read(self, folder: Path) -> Image:
         try:
             told = json.loads((folder / "image.json").read_text())
             size = (folder / "disk.qcow2").stat().st_size
-        except FileNotFoundError as problem:
+        except (FileNotFoundError, NotADirectoryError) as problem:
             raise NotFound(f"{folder.name} is not there any more", hint="./inv images.list") from problem
         tags = told["tags"]
         return Image("local", tags[IMAGE], told["build"], str(folder), size, parse_moment(tags[CREATED]), tags)

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pycdlib
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from cloud import names, process, ssh, userdata, wait
 from cloud.base import Image, Leftover, Machine, Order, Vm
 from cloud.errors import InputError, KitError, NotFound, TemporaryError, TimedOut
-from cloud.files import discard, erase, held, is_half, lock, replaced, write_json
+from cloud.files import discard, erase, held, is_half, lock, replaced, turn, write_json
 from cloud.local import accelerator, qemu
 from cloud.local.settings import LocalSettings
 from cloud.local.store import Store
@@ -182,6 +182,11 @@ class LocalMachines:
         for path in folder.iterdir():
             path.chmod(0o600)
 
+    def _disk(self, base: Path) -> str:
+        """Bytes of a disk that is as large as is set, and never smaller than its image: that would be cut off."""
+        told = json.loads(process.run(["qemu-img", "info", "--output=json", base]).text)
+        return str(max(self._settings.disk << 30, int(told["virtual-size"])))
+
     def _login(self, folder: Path, user: str, user_data: Mapping[str, Any]) -> Mapping[str, Any]:
         """Who may log in, people's keys and our own, and the host key by which we know it."""
         keys = [key for entry in user_data.get("users", ()) for key in entry["ssh_authorized_keys"]]
@@ -250,26 +255,13 @@ def _held(folder: Path) -> Iterator[None]:
     if not folder.exists():
         yield
         return
-    taken = lock(folder / "lock")
     try:
-        wait.until(lambda: _try(taken), what=f"lock of {folder.name}", timeout=POWER_OFF * 2, every=0.2, finish=True)
+        with turn(folder / "lock", what=f"lock of {folder.name}", timeout=POWER_OFF * 2):
+            if not (folder / "machine.json").exists():
+                erase(folder)  # it went while we waited, and its lock brought its folder back
+            yield
     except TimedOut as problem:
         raise TemporaryError(f"another command works on {folder.name}", hint="wait for it, then again") from problem
-    except FileNotFoundError:
-        yield  # its folder went before we had the lock
-        return
-    try:
-        yield
-    finally:
-        taken.release()
-
-
-def _try(taken: FileLock) -> bool | None:
-    try:
-        taken.acquire(blocking=False)
-    except Timeout:
-        return None
-    return True
 
 
 def folders(store: Store) -> Iterator[Path]:
@@ -284,11 +276,14 @@ def image_of(folder: Path) -> str:
 
 def orphans(store: Store) -> list[Path]:
     """Machines that were made to prove a build, and whose maker is gone."""
-    return [
-        folder
-        for folder in folders(store)
-        if _told(folder)["tags"][names.KIND] == "proof" and not held(folder / "lock")
-    ]
+    found = []
+    for folder in folders(store):
+        try:
+            if _told(folder)["tags"][names.KIND] == "proof" and not held(folder / "lock"):
+                found.append(folder)
+        except NotFound:
+            pass  # it went while we looked
+    return found
 
 
 def remove(folder: Path) -> None:

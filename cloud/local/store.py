@@ -10,6 +10,7 @@ Folders are 0700, disks and keys 0600: they are nobody else's.
 
 from __future__ import annotations
 
+import platform
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +31,12 @@ class Store:
         """The store in the folder, or in the user's data folder when the text is empty.
 
         Raises:
-            InputError: there can be no folder of that name, or we can't write there.
+            InputError: there can be no folder of that name, or we can't write there; or VMs can't run here at all.
         """
+        if (system := platform.system()) != "Linux":  # what a VM does is looked up in /proc
+            raise InputError(
+                f"local VMs and images need Linux, and this is {system}", hint="--cloud aws or --cloud azure"
+            )
         try:
             root = Path(folder).expanduser() if folder else platformdirs.user_data_path("kontain")
             store = cls(root.absolute())

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from cloud import wait
+from cloud import connect, wait
 from cloud.base import Artifact
-from cloud.errors import MissingTool
+from cloud.errors import InputError, KitError, MissingTool, TemporaryError, TimedOut
 from cloud.progress import Silent
 from packer import driver
 from packer.driver import Packer
-from packer.errors import BuildFailed
+from packer.errors import BuildFailed, Stalled
 from packer.settings import PackerSettings
 from tasks import _settings
 
@@ -157,6 +159,141 @@ class TestWhyItFailed:
     )
     def test_is_told_by_its_own_words(self, lines: list[str], reason: str) -> None:
         assert reason in driver._reason(lines)
+
+
+class TestItsSilence:
+    """A cloud takes long to make an image of a VM, and packer says nothing meanwhile."""
+
+    SCRIPT = """\
+case $1 in version) echo Packer v1.6.6; exit;; esac
+echo "Creating AMI from instance"
+sleep 3
+echo '{manifest}' > "$PKR_VAR_manifest"
+"""
+
+    @pytest.fixture
+    def settings(self, fake: Any) -> PackerSettings:
+        """Packer is silent for three seconds, and a VM counts as hung after one."""
+        told: PackerSettings = fake(self.SCRIPT.replace("{manifest}", manifest("a", ("a", ["ami"]))))
+        return msgspec.structs.replace(told, silence=1)
+
+    def test_ends_a_build_whose_cloud_has_none_to_say(self, settings: PackerSettings, tmp_path: Path) -> None:
+        with pytest.raises(Stalled, match="said nothing for 1 s"):
+            Packer.found(settings).build(tmp_path, {}, Silent())
+
+    def test_is_borne_as_long_as_the_cloud_says(self, settings: PackerSettings, tmp_path: Path) -> None:
+        assert Packer.found(settings).build(tmp_path, {}, Silent(), quiet=60).files == (tmp_path / "ami",)
+
+    def test_comes_on_top_of_the_whole_builds_time(self, settings: PackerSettings, tmp_path: Path) -> None:
+        hasty = Packer.found(msgspec.structs.replace(settings, silence=60, timeout=1))
+        with pytest.raises(TimedOut, match="not done within 1 s"):
+            hasty.build(tmp_path, {}, Silent())
+        assert hasty.build(tmp_path, {}, Silent(), quiet=60).files
+
+    @pytest.mark.parametrize("cloud", ["aws", "azure"])
+    def test_is_as_long_as_a_clouds_images_may_take(self, cloud: str) -> None:
+        settings = _settings.load({f"KM_{cloud.upper()}__IMAGE_TIMEOUT": "5400"})
+        assert connect(cloud, settings).images.cost().silence == 5400
+
+    def test_is_none_where_no_cloud_makes_the_image(self, tmp_path: Path) -> None:
+        assert connect("local", _settings.load({"KM_LOCAL__STORE": str(tmp_path)})).images.cost().silence == 0
+
+
+class TestACurrentOne:
+    """Packer 1.7 and newer: plugins are fetched first, and the target is the folder."""
+
+    SCRIPT = """\
+[ "$1" = version ] && {{ echo Packer v1.14.1; exit; }}
+(echo "$*"; ls) >> {notes}/calls
+env > "{notes}/env.$1"
+case $1 in
+    init) {init} ;;
+    build) echo '{manifest}' > "$PKR_VAR_manifest" ;;
+esac
+"""
+
+    def current(self, fake: Any, notes: Path, init: str = ":") -> Packer:
+        made = manifest("a", ("a", ["disk.qcow2"]))
+        return Packer.found(fake(self.SCRIPT.format(notes=notes, init=init, manifest=made)))
+
+    def calls(self, notes: Path) -> list[str]:
+        return (notes / "calls").read_text().splitlines()
+
+    @pytest.fixture
+    def run(self, tmp_path: Path) -> Path:
+        (tmp_path / "run").mkdir()
+        return tmp_path / "run"
+
+    def test_fetches_its_plugins_and_builds_the_folder(self, fake: Any, tmp_path: Path, run: Path) -> None:
+        packer = self.current(fake, tmp_path)
+        packer.place({"image.pkr.hcl": b"# an image"}, run)
+        assert packer.build(run, {"base": "ami-1"}, Silent()).files == (run / "disk.qcow2",)
+        files = ["image.pkr.hcl", "plugins.pkr.hcl", "tmp"]
+        assert self.calls(tmp_path) == ["init .", *files, "build -color=false .", *files]
+        for name, version in packer.settings.plugins.items():
+            block = (run / "plugins.pkr.hcl").read_text()
+            assert f"github.com/hashicorp/{name}" in block and f'"= {version}"' in block
+
+    def test_judges_the_folder_too(self, fake: Any, tmp_path: Path, run: Path) -> None:
+        packer = self.current(fake, tmp_path)
+        packer.place({"image.pkr.hcl": b"# an image"}, run)
+        packer.validate(run, {}, Silent())
+        words = [line for line in self.calls(tmp_path) if " " in line]
+        assert words == ["init .", "fmt -check -diff image.pkr.hcl", "validate ."]
+
+    def test_finds_its_way_out_as_the_environment_says_and_sees_no_secret(
+        self, fake: Any, tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ways = {
+            "HTTPS_PROXY": "http://proxy.example:3128",
+            "no_proxy": "localhost",
+            "SSL_CERT_FILE": "/etc/ssl/company.pem",
+        }
+        for name, text in {**ways, "AWS_SECRET_ACCESS_KEY": "sesame", "GH_TOKEN": "sesame"}.items():
+            monkeypatch.setenv(name, text)
+        self.current(fake, tmp_path).build(run, {}, Silent(), access={"AWS_SECRET_ACCESS_KEY": "sesame"})
+        init = (tmp_path / "env.init").read_text()
+        assert all(f"{name}={text}\n" in init for name, text in ways.items())
+        assert "sesame" not in init
+        assert "AWS_SECRET_ACCESS_KEY=sesame" in (tmp_path / "env.build").read_text()
+
+    def test_fetches_alone(self, fake: Any, tmp_path: Path) -> None:
+        """Two clouds side by side: one folder of plugins."""
+        script = f'mkdir "{tmp_path}/busy" || exit 1; sleep 1; rmdir "{tmp_path}/busy"'
+        packer = self.current(fake, tmp_path, init=script)
+
+        def build(name: str) -> Artifact:
+            (tmp_path / name).mkdir()
+            return packer.build(tmp_path / name, {}, Silent())
+
+        with ThreadPoolExecutor(2) as threads:
+            assert len([*threads.map(build, ("aws", "azure"))]) == 2
+
+    @pytest.mark.parametrize(
+        ("said", "kind", "code"),
+        [
+            ("dial tcp: lookup api.github.com on 127.0.0.53:53: no such host", TemporaryError, 5),
+            ("proxyconnect tcp: dial tcp 10.0.0.1:3128: connect: connection refused", TemporaryError, 5),
+            ("GET https://api.github.com/repos/hashicorp: 403 API rate limit exceeded", TemporaryError, 5),
+            ("no release version found for constraints: 99.0.0", InputError, 2),
+        ],
+        ids=["no name", "no proxy", "too often", "no such version"],
+    )
+    def test_that_gets_no_plugins_says_why_in_one_line(
+        self, fake: Any, tmp_path: Path, run: Path, said: str, kind: type[KitError], code: int
+    ) -> None:
+        init = f"echo 'Error: Failed getting the \"github.com/hashicorp/amazon\" plugin:'; echo '* {said}'; exit 1"
+        with pytest.raises(kind, match=re.escape(said)) as failed:
+            self.current(fake, tmp_path, init=init).build(run, {}, Silent())
+        assert failed.value.exit_code == code and failed.value.hint
+        assert not any(line.startswith("build") for line in self.calls(tmp_path))
+
+    def test_that_fetches_for_ever_is_given_up(
+        self, fake: Any, tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(driver, "_FETCH", 1)
+        with pytest.raises(TemporaryError, match="plugins do not come"):
+            self.current(fake, tmp_path, init="sleep 60").build(run, {}, Silent())
 
 
 class TestWhatItMade:

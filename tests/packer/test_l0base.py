@@ -11,10 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from cloud.base import Build
 from cloud.local import bases
 from cloud.local.store import Store
 from cloud.progress import Silent
 from packer.definition import DEFINITIONS, PROVISION, load
+from tests.conftest import Built, l0base_built
 from tests.fakes.vendor import Vendor
 from tests.toolkit import Toolkit
 
@@ -35,26 +37,19 @@ ON_THE_FIRST_BOOT = {
 OF_A_VENDOR = {"answer", "key-of-vendor", "repository-vendor", "file.bin"}
 
 
-def proven(toolkit: Toolkit, besides: Set[str] = frozenset()) -> dict[str, Any]:
-    """Build the image by the command that a person types; what it says of itself.
-
-    Every check of the image was made, and those besides.
-    """
-    ran = toolkit.run("images.l0base", "--cloud", "local", "--json", timeout=2300)
-    assert ran.code == 0, f"{ran.err}\n{toolkit.log()[-4000:]}"
-    outcome: dict[str, Any] = ran.json[0]
+def proven(toolkit: Toolkit, outcome: dict[str, Any], besides: Set[str] = frozenset()) -> None:
+    """Every check of the image was made, and those besides; nothing but the image is left."""
     assert outcome["state"] == "promoted"
     checks = {phase: {check["name"] for check in outcome["checks"] if check["phase"] == phase} for phase in PHASES}
     always = TOOLS | OF_ITSELF | besides
     assert checks == {"boot": always | ON_THE_FIRST_BOOT, "reboot": always}
     assert all(check["ok"] for check in outcome["checks"])
     assert toolkit.left() == [] and toolkit.processes() == []
-    return outcome
 
 
-def test_the_base_image_out_of_the_hosts_own_apt_sources(tmp_path: Path) -> None:
-    toolkit = Toolkit(tmp_path)
-    outcome = proven(toolkit)
+def test_the_base_image_out_of_the_hosts_own_apt_sources(l0base: Built) -> None:
+    toolkit, outcome = l0base.toolkit, l0base.outcome
+    proven(toolkit, outcome)
     record = json.loads(Path(outcome["id"], "record.json").read_text())
     assert set(record["tools"]) == TOOLS
     assert record["packages"]["docker.io"].startswith(record["tools"]["docker"])
@@ -104,14 +99,17 @@ def test_the_base_image_from_a_vendors_disk_with_a_vendors_tools(vendor: Vendor,
     One comes from a repository that has a newer version too, signed by the key that is pinned.
     """
     spec = msgspec.to_builtins(load(DEFINITIONS / "l0base.toml").base["local"])
-    folder = bases.fetch(bases.resolve(spec, "", ""), Store.at(str(tmp_path / "vendor")), Silent())
+    (tmp_path / "build").mkdir()
+    build, store = Build("build", tmp_path / "build"), Store.at(str(tmp_path / "vendor"))
+    folder = bases.fetch(bases.resolve(spec, "", ""), store, build, Silent())
     disk = folder / "disk.qcow2"
     settings = {
         "KM_LOCAL__BASE_URL": str(disk),
         "KM_LOCAL__BASE_SHA256": hashlib.sha256(disk.read_bytes()).hexdigest(),
         "KM_IMAGES__DEFINITION": str(with_a_vendor(vendor, tmp_path)),
     }
-    outcome = proven(Toolkit(tmp_path / "home", settings), OF_A_VENDOR)
+    outcome = l0base_built(Toolkit(tmp_path / "home", settings))
+    proven(Toolkit(tmp_path / "home", settings), outcome, OF_A_VENDOR)
     record = json.loads(Path(outcome["id"], "record.json").read_text())
     assert record["tools"]["answer"] == "1.2.3"
     assert record["base"]["sha256"] == settings["KM_LOCAL__BASE_SHA256"]

@@ -125,6 +125,20 @@ class TestPrune:
         promotion.prune(gone, cloud)
         assert {image.build for image in cloud.images.list(NAME)} == {images[each].build for each in (0, 4)}
 
+    @pytest.mark.parametrize("keep", [0, 1])
+    def test_never_takes_the_current_one_however_few_are_kept(self, cloud: Cloud, keep: int) -> None:
+        oldest, old, new = (built(cloud, day) for day in range(3))
+        promotion.prune(promotion.superfluous(cloud, NAME, keep=keep), cloud)
+        assert [image.build for image in cloud.images.list(NAME)] == [new.build] == [now(cloud)]
+        assert not Path(old.id).exists() and not Path(oldest.id).exists()
+
+    @pytest.mark.parametrize("keep", [-1, -2, -9])
+    def test_of_less_than_nothing_is_bad_input(self, cloud: Cloud, keep: int) -> None:
+        built(cloud, 0)
+        with pytest.raises(InputError, match=f"^{keep} builds can't be kept$") as refused:
+            promotion.superfluous(cloud, NAME, keep=keep)
+        assert refused.value.hint
+
     def test_never_takes_a_build_that_a_machine_uses(self, cloud: Cloud, tmp_path: Path) -> None:
         used, _ = built(cloud, 0), built(cloud, 1)
         machine = tmp_path / "store/machines/debugging"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -48,6 +49,7 @@ def test_a_signal_is_handled_whichever_thread_the_kernel_gives_it_to() -> None:
     handled = threading.Event()
 
     def act(cloud: Cloud) -> bool:
+        time.sleep(0.5)  # the main thread waits by now
         signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
         return handled.wait(5)
 

@@ -29,6 +29,11 @@ def test_a_runner_whose_job_failed_is_kept_looked_into_and_reaped(ci: Ci) -> Non
     status = step.outputs["status"]["local"]
     assert status["state"] == "ready" and status["reason"] == "" and status["address"].startswith("127.0.0.1:")
     assert label in step.summary and "| local | ready |" in step.summary
+    assert [line for line in step.ran.err.splitlines() if line.startswith("::")] == [
+        "::group::start runners",
+        *(f"::add-mask::{token}" for token in ci.hub.tokens),
+        "::endgroup::",
+    ]
 
     job = ci.failing_job(label)
     stopped = ci.step(*STOP, needs={"test": {"result": "failure", "outputs": {}}})

@@ -27,8 +27,8 @@ mmdebstrap --mode=root --variant=apt --format=directory \
     --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-include=/usr/share/doc/*/copyright' \
     --dpkgopt=force-unsafe-io \
-    --essential-hook="$here/initramfs.sh \"\$1\"" \
-    --customize-hook="$here/customize.sh \"\$1\"" \
+    --essential-hook="$here/initramfs.sh" \
+    --customize-hook="$here/customize.sh" \
     "$suite" root "$sources" &
 wait $!
 
