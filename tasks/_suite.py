@@ -21,6 +21,10 @@ LOCK = ROOT / "requirements-dev.lock"
 
 PYTHON = (sys.executable, "-m")
 
+# Tests of a file, and those that share an image, stay together: tests/conftest.py says which. The long files are
+# among the first ones.
+SIDE_BY_SIDE = ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
+
 # By module and not by script: a script knows only the folder that it was installed in.
 CHECKS = {
     "ruff check": [*PYTHON, "ruff", "check"],
@@ -94,7 +98,8 @@ def _scripts() -> list[str]:
 
 def _pytest(everything: bool, only: str, *, machines: bool) -> list[str]:
     marks = ([] if everything else ["not matrix"]) + ([] if machines else ["not vm"])
-    return [*PYTHON, "pytest", *(["-m", " and ".join(marks)] if marks else []), *(["-k", only] if only else [])]
+    chosen = ["-k", only] if only else SIDE_BY_SIDE
+    return [*PYTHON, "pytest", *(["-m", " and ".join(marks)] if marks else []), *chosen]
 
 
 def _passes(name: str, argv: Sequence[str]) -> bool:

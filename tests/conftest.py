@@ -39,6 +39,17 @@ os.environ["PATH"] = os.pathsep.join((os.environ["PATH"], *ADMINISTRATION))
 _OTHERS = ("KM_", "AWS_", "AZURE_", "ARM_", "SP_", "GH_", "GITHUB_", "VAGRANT_", "PACKER_", "PKR_", "INVOKE_", "XDG_")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together what shares something, when tests run side by side: a file, or the whole base image.
+
+    The whole base image comes first, since it takes longest.
+    """
+    whole = [item for item in items if "l0base" in getattr(item, "fixturenames", ())]
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("l0base" if item in whole else str(item.path)))
+    items.sort(key=lambda item: item not in whole)
+
+
 @pytest.fixture(autouse=True)
 def _home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A home of its own and no variable that means something to us, a cloud or a program of ours."""
