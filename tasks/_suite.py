@@ -21,9 +21,8 @@ LOCK = ROOT / "requirements-dev.lock"
 
 PYTHON = (sys.executable, "-m")
 
-# Tests of a file, and those that share an image, stay together: tests/conftest.py says which. The long files are
-# among the first ones.
-SIDE_BY_SIDE = ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
+# The tests of a file stay together, since they share what took long to make.
+SIDE_BY_SIDE = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 
 # By module and not by script: a script knows only the folder that it was installed in.
 CHECKS = {

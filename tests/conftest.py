@@ -40,14 +40,8 @@ _OTHERS = ("KM_", "AWS_", "AZURE_", "ARM_", "SP_", "GH_", "GITHUB_", "VAGRANT_",
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together what shares something, when tests run side by side: a file, or the whole base image.
-
-    The whole base image comes first, since it takes longest.
-    """
-    whole = [item for item in items if "l0base" in getattr(item, "fixturenames", ())]
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("l0base" if item in whole else str(item.path)))
-    items.sort(key=lambda item: item not in whole)
+    """The file with the whole base image comes first: it takes longest, and the others go on beside it."""
+    items.sort(key=lambda item: item.path.name != "test_l0base.py")
 
 
 @pytest.fixture(autouse=True)
@@ -138,17 +132,3 @@ def _watch(toolkit: Toolkit, seen: Seen, over: threading.Event) -> None:
                         seen.listening.add(socket.laddr[0])
             except psutil.Error:
                 pass  # it ended while we looked
-
-
-@pytest.fixture(scope="session")
-def l0base(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """The whole base image, out of the host's own apt sources: minutes, once."""
-    toolkit = Toolkit(tmp_path_factory.mktemp("l0base"))
-    return Built(toolkit, l0base_built(toolkit), Seen())
-
-
-def l0base_built(toolkit: Toolkit) -> dict[str, Any]:
-    """Build the whole base image by the command that a person types; what it says of itself."""
-    ran = toolkit.run("images.l0base", "--cloud", "local", "--json", timeout=2300)
-    assert ran.code == 0, f"{ran.err}\n{toolkit.log()[-4000:]}"
-    return dict(ran.json[0])

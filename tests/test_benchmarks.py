@@ -35,7 +35,7 @@ LOG = """\
 def benchmark(*words: str | Path) -> str:
     script, *rest = words
     argv = [sys.executable, ROOT / "benchmarks" / script, *rest]
-    ended = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=400, check=False)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 
@@ -45,6 +45,14 @@ def test_it_prints_both_sides_and_their_ratio_with_the_target(script: str, targe
     out = benchmark(script, "--times", "1")
     assert len(re.findall(r": \d+\.\d{3} s$", out, re.MULTILINE)) >= 2
     assert re.search(rf"^ratio: \d+\.\d\d, to reach: {re.escape(target)}$", out, re.MULTILINE)
+
+
+@pytest.mark.vm
+@pytest.mark.matrix
+def test_a_start_is_told_beside_its_vms_own_time_and_with_what_it_asks_of_github() -> None:
+    out = benchmark("runners.py", "--times", "1")
+    assert re.search(r"^calls of GitHub: start \d+, stop \d+$", out, re.MULTILINE)
+    assert re.search(r"^ratio: \d+\.\d\d, to reach: 1\.2$", out, re.MULTILINE)
 
 
 def test_listing_loads_no_sdk() -> None:

@@ -1,23 +1,20 @@
-"""The whole base image, from the host's apt sources and from a vendor's disk. Minutes each."""
+"""The whole base image, out of the host's own apt sources, and runners on it. Minutes.
+
+Here systemd, cloud-init and docker are the real ones. All is in one file, so that the image is made once.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator, Set
+from collections.abc import Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from cloud.base import Build
-from cloud.local import bases
-from cloud.local.store import Store
-from cloud.progress import Silent
-from packer.definition import DEFINITIONS, PROVISION, load
-from tests.conftest import Built, l0base_built
-from tests.fakes.vendor import Vendor
+from tests.ci import RUN, START, STOP, Ci
+from tests.fakes.github import TOKEN, Hub
 from tests.toolkit import Toolkit
 
 pytestmark = [pytest.mark.vm, pytest.mark.matrix, pytest.mark.timeout(2400)]
@@ -34,7 +31,26 @@ ON_THE_FIRST_BOOT = {
 }
 
 
-OF_A_VENDOR = {"answer", "key-of-vendor", "repository-vendor", "file.bin"}
+@dataclass(frozen=True)
+class Whole:
+    """The whole base image in a store, and what its build said of it."""
+
+    toolkit: Toolkit
+    outcome: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def l0base(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """Built once, by the command that a person types."""
+    toolkit = Toolkit(tmp_path_factory.mktemp("l0base"))
+    return Whole(toolkit, made(toolkit))
+
+
+def made(toolkit: Toolkit) -> dict[str, Any]:
+    """Build it; what the command says of it."""
+    ran = toolkit.run("images.l0base", "--cloud", "local", "--json", timeout=2300)
+    assert ran.code == 0, f"{ran.err}\n{toolkit.log()[-4000:]}"
+    return dict(ran.json[0])
 
 
 def proven(toolkit: Toolkit, outcome: dict[str, Any], besides: Set[str] = frozenset()) -> None:
@@ -47,7 +63,7 @@ def proven(toolkit: Toolkit, outcome: dict[str, Any], besides: Set[str] = frozen
     assert toolkit.left() == [] and toolkit.processes() == []
 
 
-def test_the_base_image_out_of_the_hosts_own_apt_sources(l0base: Built) -> None:
+def test_the_base_image_out_of_the_hosts_own_apt_sources(l0base: Whole) -> None:
     toolkit, outcome = l0base.toolkit, l0base.outcome
     proven(toolkit, outcome)
     record = json.loads(Path(outcome["id"], "record.json").read_text())
@@ -58,58 +74,52 @@ def test_the_base_image_out_of_the_hosts_own_apt_sources(l0base: Built) -> None:
     assert again.code == 0 and "up to date" in again.out
 
 
-@pytest.fixture
-def vendor(tmp_path: Path) -> Iterator[Vendor]:
-    made = Vendor(tmp_path / "vendors")
-    yield made
-    made.close()
+JOB = """
+docker version --format '{{.Server.Version}}' && id -nG && echo what the job wrote > result
+exit 1
+"""
 
 
-def with_a_vendor(vendor: Vendor, folder: Path) -> Path:
-    """The definition of L0BaseImage, with a tool and a file of a vendor that this machine has too."""
-    here = f"http://10.0.2.2:{vendor.port}"  # so QEMU's guests call the machine that they run on
-    text = f'''provision = "{PROVISION}"
-{(DEFINITIONS / "l0base.toml").read_text()}
-[[tool]]
-name = "answer"
-source = "vendor"
-version = "1.2.3"
-check = "answer"
-clouds = ["local"]
+def test_a_runner_on_it_runs_jobs_is_kept_without_credentials_and_comes_back_for_a_look(
+    l0base: Whole, tmp_path: Path
+) -> None:
+    with Hub(silence=30) as hub:
+        toolkit = Toolkit(l0base.toolkit.home, {**hub.variables, "KM_RUNNERS__POLL": "1"})
+        ci = Ci(hub, toolkit)
+        label = ci.started()
+        (entry,) = hub.runners
+        job = hub.queue_job(label, JOB, name="test-km", run=RUN)
+        assert job.wait(180) == "failure"
+        assert "docker" in job.log.split()
+        said = ci.toolkit.run("runners.ssh", "--cloud", "local", label, "--", "systemctl list-timers --all --no-pager")
+        assert "kontain-expire.timer" in said.out, said.err
 
-[repository.vendor]
-url = "{here}/apt/"
-suite = "./"
-key = "{here}/key.asc"
-fingerprint = "{vendor.fingerprint}"
+        assert ci.step(*STOP).ran.code == 0
+        (vm,) = ci.vms()
+        assert (vm["state"], vm["kept"]) == ("stopped", "job test-km failed at step Run the tests")
+        assert hub.runners == []
 
-[[download]]
-url = "{here}/file.bin"
-sha256 = "{vendor.sha256}"
-to = "/opt/kontain/file.bin"
-clouds = ["local"]
-'''
-    (folder / "l0base.toml").write_text(text)
-    return folder / "l0base.toml"
+        read = "cat /actions-runner/_work/km/km/result; ls -A /actions-runner; systemctl is-active kontain-runner"
+        found = ci.toolkit.run("runners.ssh", "--cloud", "local", label, "--", read)
+        assert "what the job wrote" in found.out, found.err
+        assert not {".credentials", ".credentials_rsaparams", ".runner", "ready"} & set(found.out.split())
+        assert found.out.split()[-1] == "inactive"
+        # Brackets, since sudo notes in the journal what it runs.
+        secrets = "|".join(f"[{each[0]}]{each[1:]}" for each in (TOKEN, *hub.tokens, job.secret))
+        places = "/actions-runner /etc /home /opt /root /run /tmp /var /dev/vdb"
+        look = f"sudo grep -rslaE '{secrets}' {places}; echo looked"
+        assert ci.toolkit.run("runners.ssh", "--cloud", "local", label, "--", look).out.split() == ["looked"]
+        assert not hub.online(entry.name)
+
+        assert ci.toolkit.run("runners.extend", "--cloud", "local", label, "1d").code == 0
+        assert ci.toolkit.run(*STOP, "--run", label, "--destroy").code == 0
+        assert ci.vms() == [] and toolkit.processes() == []
 
 
-def test_the_base_image_from_a_vendors_disk_with_a_vendors_tools(vendor: Vendor, tmp_path: Path) -> None:
-    """A disk with cloud-init and little more: every tool is installed in the guest, by its apt.
-
-    One comes from a repository that has a newer version too, signed by the key that is pinned.
-    """
-    spec = msgspec.to_builtins(load(DEFINITIONS / "l0base.toml").base["local"])
-    (tmp_path / "build").mkdir()
-    build, store = Build("build", tmp_path / "build"), Store.at(str(tmp_path / "vendor"))
-    folder = bases.fetch(bases.resolve(spec, "", ""), store, build, Silent())
-    disk = folder / "disk.qcow2"
-    settings = {
-        "KM_LOCAL__BASE_URL": str(disk),
-        "KM_LOCAL__BASE_SHA256": hashlib.sha256(disk.read_bytes()).hexdigest(),
-        "KM_IMAGES__DEFINITION": str(with_a_vendor(vendor, tmp_path)),
-    }
-    outcome = l0base_built(Toolkit(tmp_path / "home", settings))
-    proven(Toolkit(tmp_path / "home", settings), outcome, OF_A_VENDOR)
-    record = json.loads(Path(outcome["id"], "record.json").read_text())
-    assert record["tools"]["answer"] == "1.2.3"
-    assert record["base"]["sha256"] == settings["KM_LOCAL__BASE_SHA256"]
+def test_it_has_a_vm_for_work_by_hand(l0base: Whole) -> None:
+    toolkit = l0base.toolkit
+    started = toolkit.run(*START, "--no-register", "--name", "mine")
+    assert started.code == 0, f"{started.err}\n{toolkit.log()[-4000:]}"
+    ran = toolkit.run("runners.ssh", "--cloud", "local", "mine", "--", "systemctl is-active kontain-expire.timer")
+    assert ran.out.strip() == "active"
+    assert toolkit.run(*STOP, "--name", "mine", "--destroy").code == 0

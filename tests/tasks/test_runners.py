@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,7 @@ from tests.toolkit import ROOT, Toolkit, eventually
 
 pytestmark = pytest.mark.vm
 
-PAST = names.moment(wait.clock.now().replace(year=2020))
+PAST = names.moment(datetime(2020, 1, 1, tzinfo=UTC))
 
 
 def test_a_runner_whose_job_failed_is_kept_looked_into_and_reaped(ci: Ci) -> None:
@@ -127,6 +129,25 @@ def test_what_can_not_be_done_is_one_line_and_touches_nothing(ci: Ci, words: tup
     assert ran.code == 2 and told in ran.err, ran.err
     assert len([line for line in ran.err.splitlines() if line.startswith(("error: ", "hint: "))]) == 2, ran.err
     ci.is_empty()
+
+
+@pytest.mark.parametrize(
+    ("days", "source"),
+    [(None, "the image"), (30, "the image"), (13, "download"), (-1, "download"), ("unknown", "download")],
+)
+def test_the_images_own_runner_is_taken_as_long_as_github_accepts_it(ci: Ci, days: Any, source: str) -> None:
+    (file,) = ci.toolkit.store.glob("images/*/image.json")
+    told = json.loads(file.read_text())
+    told["tags"]["km-runner"] = "2.300.0"
+    file.write_text(json.dumps(told))
+    if days != "unknown":
+        ends = None if days is None else wait.clock.now() + timedelta(days=days)
+        ci.hub.deprecations["2.300.0"] = (None, ends)
+    (row,) = ci.toolkit.run(*START, "--plan", "--json").json
+    assert row["runner"] == ("2.300.0" if source == "the image" else ci.hub.version)
+    assert (row["from"] == "the image") == (source == "the image")
+    assert row["steps"] == ["create", "register"]
+    assert ci.hub.registrations == 0 and ci.vms() == []
 
 
 class TestAnotherStart:
