@@ -311,6 +311,7 @@ def _end(vm: Vm, cloud: RunnerCloud, github: Github | None) -> None:
     cloud.machines.erase(vm)
     if trouble:
         raise trouble
+    _deregistered(vm, github)  # it may have registered between that look and its end
 
 
 def _deregistered(vm: Vm, github: Github | None) -> bool:

@@ -159,6 +159,8 @@ texts = st.text(st.characters(exclude_characters="\0"), max_size=12) | st.sample
 
 @given(st.sampled_from([name for name in NAMES if name != "packer.plugins"]), texts)
 @example("local.cpus", "8")
+@example("azure.secure_boot", "TRUE")
+@example("runners.poll", "0.5")
 def test_any_text_in_a_variable_arrives_exactly_or_the_variable_is_named(name: str, text: str) -> None:
     try:
         value = of(_settings.load({variable(name): text}, Path("/nonexistent")), name)
@@ -168,7 +170,9 @@ def test_any_text_in_a_variable_arrives_exactly_or_the_variable_is_named(name: s
     if value is None:
         assert TYPES[name] is not str
         return
-    if isinstance(value, int):
+    if isinstance(value, bool):
+        assert value == {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+    elif isinstance(value, int | float):
         assert float(text) == value
     elif isinstance(value, list):
         assert value == [word.strip() for word in text.split(",") if word.strip()]
