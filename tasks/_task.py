@@ -55,6 +55,9 @@ class Task(InvokeTask[Any]):
             if _bugs.debugging():
                 raise
             raise Exit(_told(_bugs.error(bug)), KitError.exit_code) from bug
+        finally:
+            if wait.interrupted():
+                _deafen()
 
     def _planned(self, context: Context, wanted: dict[str, Any]) -> dict[str, Any]:
         """Invoke's own `--dry` is our `--plan`; what has no plan does nothing then.
@@ -97,6 +100,17 @@ def _listen() -> None:
         _signals = itertools.count()
         signal.signal(signal.SIGINT, _interrupted)
         signal.signal(signal.SIGTERM, _interrupted)
+
+
+def _deafen() -> None:
+    """The work has ended, as it was told to: one more signal must not make Python's own end a death by that signal.
+
+    Python gives a signal its default action back before it ends ("Finalization" in its signal module's source), but
+    leaves one alone that is ignored. What hangs now the first signal's watchdog ends.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,8 @@ class Toolkit:
                 process.kill()
                 process.wait()
                 for left in self.processes():
-                    left.kill()
+                    with suppress(psutil.NoSuchProcess):
+                        left.kill()
 
     def processes(self) -> list[psutil.Process]:
         """The programs that work in its home now: packer, QEMU and what they started.

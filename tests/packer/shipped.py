@@ -122,7 +122,8 @@ class Ends:
             # The youngest first: who outlives another of them would clean up after it.
             running.gets(signal.SIGSTOP)
             for process in sorted(shipped.toolkit.processes(), key=lambda each: -each.pid):
-                process.kill()
+                with suppress(psutil.NoSuchProcess):  # the end of its child was its own
+                    process.kill()
             running.process.wait()
         shipped.current_is_what_it_was()
         assert shipped.left() != []

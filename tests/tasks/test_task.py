@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 
 import pytest
 
 from cloud import wait
 from tasks import _task
+from tests.toolkit import ROOT
 
 
 def test_the_second_signal_leaves_though_it_comes_before_the_first_one_has_done_anything(
@@ -30,3 +33,33 @@ def test_the_second_signal_leaves_though_it_comes_before_the_first_one_has_done_
         signal.signal(number, handler)
     _task._interrupted(signal.SIGINT, None)
     assert left == ["left"]
+
+
+LATE = """
+import os, signal, sys
+from invoke import Context
+from invoke.exceptions import Exit
+from cloud import wait
+from tasks._task import task
+
+class Late:
+    def __del__(self):
+        os.kill(os.getpid(), signal.{signal})
+
+@task(help={{}})
+def ending(context):
+    os.kill(os.getpid(), signal.SIGINT)
+    wait.pause(1)
+
+late = Late()  # goes with its module, when Python has put the signals' default actions back
+try:
+    ending(Context())
+except Exit as told:
+    sys.exit(told.code)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_second_signal_after_the_work_has_ended_changes_nothing(name: str) -> None:
+    argv = [sys.executable, "-c", LATE.format(signal=name)]
+    assert subprocess.run(argv, cwd=ROOT, capture_output=True, check=False).returncode == 130
