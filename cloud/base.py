@@ -134,8 +134,10 @@ class Machine:
     user: str
     address: str
     port: int
-    key: Path
+    keys: tuple[Path, ...]
+    """Private keys of which one lets us in; where there is none, the caller's agent has it."""
     known_hosts: Path
+    """Has its host key."""
     patience: float
     """Seconds in which it answers ssh after its start, or never will."""
 
@@ -165,13 +167,39 @@ class Vm:
     id: str
     """No other has it."""
     name: str
-    state: Literal["starting", "running", "stopping", "stopped"]
-    """`stopped` costs no more than its disk."""
+    state: Literal["starting", "running", "stopping", "stopped", "gone"]
+    """`stopped` costs no more than its disk, `gone` nothing: its cloud still knows why it ended."""
     address: str
     """Where its ssh port is; empty where it has none now."""
     size: str
     created: datetime
     tags: Mapping[str, str]
+    reason: str = ""
+    """Why its cloud ended it or could not start it, in its words; empty where it says nothing."""
+
+
+@dataclass(frozen=True)
+class Quota:
+    """How much of something VMs may have together, as processors of a region."""
+
+    name: str
+    """What it is a limit of, in its cloud's words."""
+    limit: int
+    used: int
+    kept: int
+    """Of what is used: by VMs that are kept for somebody to look into."""
+    each: int
+    """What one more runner takes."""
+
+    @property
+    def room(self) -> int:
+        """How many more runners fit."""
+        return max(0, self.limit - self.used) // max(1, self.each)
+
+    @property
+    def short(self) -> int:
+        """How much is missing for one more; 0 when it fits."""
+        return max(0, self.used + self.each - self.limit)
 
 
 class Images(Protocol):
@@ -255,15 +283,31 @@ class Machines(Protocol):
 class Fleet(Machines, Protocol):
     """VMs that outlive the command that made them: found by their tags, stopped, started, ended."""
 
+    pause: float
+    """Seconds between two looks at one VM, as often as its cloud likes to be asked."""
+
     def create(self, order: Order) -> Vm:
         """Such a VM. It boots; that it works is to be seen elsewhere.
 
+        Where its cloud has no room for the first size in the first place, the next ones are tried, in order.
+
         Raises:
-            InputError: there is no such size, or its user data is too large.
+            InputError: there is no such size, its user data is too large, or there is no network for it.
+            TemporaryError: there is no room for it in any place.
         """
 
     def list(self) -> Sequence[Vm]:
-        """All of them, the newest first."""
+        """All of them, the newest first. What is not ours is not among them, and what is gone neither."""
+
+    def read(self, vm: Vm) -> Vm:
+        """The VM as it is now; `gone`, with its reason, as long as its cloud remembers it.
+
+        Raises:
+            NotFound: its cloud does not know it any more.
+        """
+
+    def strangers(self) -> Sequence[Vm]:
+        """VMs of the system before, which have its names and none of our tags: to be shown, never to be touched."""
 
     def tag(self, vm: Vm, tags: Mapping[str, str | None]) -> Vm:
         """Set tags, remove those that are None; the VM as it is then.
@@ -273,35 +317,59 @@ class Fleet(Machines, Protocol):
         """
 
     def forget(self, vm: Vm, user_data: Mapping[str, Any]) -> None:
-        """Put other user data in the place of what it was created with, once it has read that."""
+        """Let nobody read any more what it was created with: other user data in its place, or none at all."""
 
     def stop(self, vm: Vm, *, force: bool = False) -> bool:
-        """Stop it so that it costs no more than its disk, which stays. It may be stopped already.
+        """Stop it so that it costs no more than its disk, which stays. It may be stopped already, or gone.
 
-        True when it ended by itself; false when it had to be switched off, as `force` does at once.
+        Nobody gets into it any more, and it does not end itself for good if somebody who looks into it
+        switches it off. True when it ended by itself; false when it had to be switched off, as `force`
+        does at once.
         """
 
     def resume(self, vm: Vm) -> Vm:
-        """Start it again. It may be running already.
+        """Start it again, and wait until it runs. It may be running already.
 
         Raises:
             NotFound: it is gone.
         """
 
     def reach(self, vm: Vm) -> Machine:
-        """How to get into one that runs."""
+        """How to get into one that runs. Its ssh port is open for our address from now on, and for no other.
+
+        Raises:
+            InputError: its host key is not known.
+            NotFound: it has no address: it does not run.
+        """
 
     def boot_log(self, vm: Vm) -> str:
-        """What it printed on its console, as far as its cloud has it."""
+        """What it printed on its console, as far as its cloud has it; empty where it has none yet."""
 
     def erase(self, vm: Vm) -> None:
-        """End it, in any state, and remove all that belongs to it. It may be gone already."""
+        """End it, in any state, and remove all that belongs to it. It may be gone already.
+
+        Its cloud has begun to, and `list` does not tell of it any more; its disks may take longer.
+        """
 
     def halves(self) -> Sequence[Leftover]:
         """What killed commands left of VMs that are none: nothing that one under way still needs."""
 
     def remove(self, leftover: Leftover) -> None:
-        """Remove one of them."""
+        """Remove one of them. It may be gone already."""
+
+
+class Network(Protocol):
+    """What runners share: made once, by hand, and used by every start."""
+
+    def missing(self) -> Sequence[str]:
+        """What of it is not there or not as it is to be, in words, in the order in which it is made."""
+
+    def complete(self, progress: Progress) -> None:
+        """Make what is missing, and leave what is there.
+
+        Raises:
+            NotAllowed: a right is missing, which is named. What was made by then is used the next time.
+        """
 
 
 class Cloud(Protocol):
@@ -332,3 +400,10 @@ class RunnerCloud(Cloud, Protocol):
     @property
     def machines(self) -> Fleet:
         """Its machines."""
+
+    @property
+    def network(self) -> Network:
+        """What they are joined to."""
+
+    def quotas(self, size: str) -> Sequence[Quota]:
+        """Its limits, all that a VM of that size counts against; empty: as the settings say. None where it has none."""

@@ -6,7 +6,7 @@ A tag is a key and a text on anything we make, in any cloud. Everything is found
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -15,7 +15,7 @@ from cloud import NAMES, WORDS
 from cloud.errors import InputError
 
 KIND = "km-kind"
-"""What the thing is for: `image`, `build`, `proof`, `runner`."""
+"""What the thing is for: `image`, `build`, `proof`, `runner`, `network`."""
 IMAGE = "km-image"
 """The image that this is a build of."""
 BUILD = "km-build"
@@ -48,6 +48,8 @@ RUN_ATTEMPT = "km-run-attempt"
 """Which attempt of the run has made it."""
 WORKFLOW = "km-workflow"
 """The name of the run's workflow."""
+HOST_KEY = "km-host-key"
+"""The VM's public ssh host key, without its kind: ed25519. By that we know whom we talk to."""
 KEPT = "km-kept-because"
 """Why it was not destroyed with the run's end."""
 JOB = "km-job"
@@ -214,6 +216,11 @@ def tag_value(text: str) -> str:
     if kept[:4].lower() == "aws:":
         kept = f"{kept[:3]}_{kept[4:]}"
     return kept[:_TAG_LIMIT].rstrip()
+
+
+def tag_values(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags with values that every cloud accepts."""
+    return {key: tag_value(text) for key, text in tags.items()}
 
 
 def _safe(text: str, room: int) -> str:

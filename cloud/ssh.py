@@ -48,10 +48,10 @@ def command(machine: Machine, remote: str) -> list[str]:
 def _reach(machine: Machine) -> list[str]:
     return [
         *("-F", "none"),
-        *("-i", _option(machine.key)),
+        *(word for key in machine.keys for word in ("-i", _option(key))),
         *("-o", f"UserKnownHostsFile={_option(machine.known_hosts)}"),
         *("-o", "StrictHostKeyChecking=yes"),
-        *("-o", "IdentitiesOnly=yes"),
+        *(("-o", "IdentitiesOnly=yes") if machine.keys else ()),
         *("-o", "BatchMode=yes"),
         *("-o", "ConnectTimeout=25"),
         *("-o", "ServerAliveInterval=10"),
@@ -116,5 +116,6 @@ def _option(path: Path) -> str:
 
 
 def _env() -> dict[str, str]:
-    """No agent of the caller's, and no language of his: we read what ssh prints."""
-    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
+    """No language of the caller's, since we read what ssh prints; his agent, which may know the words to his keys."""
+    agent = {key: os.environ[key] for key in ("SSH_AUTH_SOCK",) if key in os.environ}
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", **agent}

@@ -58,7 +58,9 @@ class AwsMachines:
         port = self._settings.ssh_port
         known_hosts.write_text(f"{address if port == 22 else f'[{address}]:{port}'} {host}\n")
         (folder / "group").write_text(group)
-        return Machine("aws", instance, user, address, port, folder / "key", known_hosts, self._settings.boot_timeout)
+        return Machine(
+            "aws", instance, user, address, port, (folder / "key",), known_hosts, self._settings.boot_timeout
+        )
 
     def console(self, machine: Machine) -> str:
         """The last lines of its console, as far as EC2 has them: it takes minutes to show any."""
@@ -67,7 +69,7 @@ class AwsMachines:
 
     def destroy(self, machine: Machine) -> None:
         """Terminate it, and remove its group and its keys."""
-        folder = machine.key.parent
+        folder = machine.known_hosts.parent
         self._end(machine.id, (folder / "group").read_text() if folder.exists() else "")
         shutil.rmtree(folder, ignore_errors=True)
 

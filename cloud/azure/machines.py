@@ -52,7 +52,7 @@ class AzureMachines:
         port = self._settings.ssh_port
         known_hosts = folder / "known_hosts"
         known_hosts.write_text(f"{address if port == 22 else f'[{address}]:{port}'} {host}\n")
-        return Machine("azure", group, user, address, port, folder / "key", known_hosts, self._settings.boot_timeout)
+        return Machine("azure", group, user, address, port, (folder / "key",), known_hosts, self._settings.boot_timeout)
 
     def console(self, machine: Machine) -> str:
         """The last lines of its console, which Azure keeps as a file."""
@@ -69,7 +69,7 @@ class AzureMachines:
     def destroy(self, machine: Machine) -> None:
         """Remove its resource group, and its keys."""
         groups.remove(self._session, machine.id)
-        shutil.rmtree(machine.key.parent, ignore_errors=True)
+        shutil.rmtree(machine.known_hosts.parent, ignore_errors=True)
 
     def _deploy(self, group: str, image: Image, public: str, data: str, tags: dict[str, str]) -> None:
         location = self._settings.location

@@ -31,6 +31,8 @@ _SIZE = re.compile(r"(?P<cpus>[0-9]{1,3})x(?P<memory>[0-9]{3,7})")
 class LocalMachines:
     """The machines in a store."""
 
+    pause = 0.0
+
     def __init__(self, store: Store, settings: LocalSettings) -> None:
         self._store = store
         self._settings = settings
@@ -90,6 +92,14 @@ class LocalMachines:
             if vm.tags.get(names.KIND) != "proof":
                 found.append(vm)
         return sorted(found, key=lambda vm: (vm.created, vm.id), reverse=True)
+
+    def read(self, vm: Vm) -> Vm:
+        """The machine as it is now. One that is gone is forgotten."""
+        return self._read(self._store.machines / vm.id)
+
+    def strangers(self) -> Sequence[Vm]:
+        """None: the system before had no VMs on anybody's own machine."""
+        return ()
 
     def tag(self, vm: Vm, tags: Mapping[str, str | None]) -> Vm:
         """Set tags, remove those that are None."""
@@ -225,7 +235,7 @@ class LocalMachines:
             user=str(_told(folder)["user"]),
             address="127.0.0.1",
             port=port,
-            key=folder / "key",
+            keys=(folder / "key",),
             known_hosts=known_hosts,
             patience=self._settings.boot_timeout,
         )

@@ -137,7 +137,7 @@ def booted(folder: Path, keys: Mapping[str, str]) -> Iterator[Guest]:
     try:
         port, known_hosts = qemu.ssh_port(folder), folder / "known_hosts"
         known_hosts.write_text(f"[127.0.0.1]:{port} {keys['host']}\n")
-        machine = Machine("local", "micro", "kontain", "127.0.0.1", port, folder / "key", known_hosts, patience=60)
+        machine = Machine("local", "micro", "kontain", "127.0.0.1", port, (folder / "key",), known_hosts, patience=60)
         ssh.answers(machine)
         argv, pipe = ssh.command(machine, "sudo sh 2>&1"), subprocess.PIPE
         with subprocess.Popen(argv, stdin=pipe, stdout=pipe, text=True) as shell:

@@ -73,7 +73,7 @@ def test_is_found_with_its_tags_by_another_process(cloud: LocalCloud, vm: Vm) ->
 
 
 def test_listens_for_ssh_on_this_machine_alone_and_keeps_its_files_to_itself(cloud: LocalCloud, vm: Vm) -> None:
-    folder = Path(cloud.machines.reach(vm).key).parent
+    folder = cloud.machines.reach(vm).known_hosts.parent
     process = psutil.Process(int((folder / "pid").read_text()))
     listening = {each.laddr.ip for each in process.net_connections() if each.status == psutil.CONN_LISTEN}
     assert listening == {"127.0.0.1"}
@@ -113,7 +113,7 @@ def test_stops_by_its_power_button_and_comes_back_with_its_disk(cloud: LocalClou
 
 
 def test_one_that_does_not_listen_is_switched_off(cloud: LocalCloud, vm: Vm) -> None:
-    folder = cloud.machines.reach(vm).key.parent
+    folder = cloud.machines.reach(vm).known_hosts.parent
     process = psutil.Process(int((folder / "pid").read_text()))
     process.suspend()
     assert not cloud.machines.stop(vm)
