@@ -28,7 +28,7 @@ import trustme
 from cloud import userdata
 from tests.fakes import template
 from tests.fakes.contract import wrongs
-from tests.fakes.guests import Guests, pass_on
+from tests.fakes.guests import Guests, Paper, pass_on
 
 HOSTS = ("management.azure.com", "login.microsoftonline.com")
 TENANT, APP, SECRET, TOKEN = "11111111-2222-3333-4444-555555555555", "our-app", "canary-secret-7f3e", "a-token"
@@ -107,6 +107,8 @@ class Arm:
     delays: dict[str, float] = field(default_factory=dict)
     """Seconds after which calls of an action are answered, when they are done."""
     rights: list[str] = field(default_factory=lambda: list(ROLE_ACTIONS))
+    paper: Paper | None = None
+    """Guests that are only written down, in the place of real ones."""
     refused: list[str] = field(default_factory=list)
     """What was called though the role that we give out does not allow it, and what this fake could not answer."""
     cores: int = 10
@@ -117,7 +119,7 @@ class Arm:
     def __enter__(self) -> Arm:
         (self.folder / "vms").mkdir(parents=True)
         (self.folder / "images").mkdir()
-        self.guests = Guests(self.folder / "vms")
+        self.guests = self.paper or Guests(self.folder / "vms")
         self.things: dict[str, dict[str, Any]] = {}
         self._disks: dict[str, Path] = {}
         self._works: dict[str, Work] = {}

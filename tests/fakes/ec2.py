@@ -28,7 +28,7 @@ from moto.ec2.models import ec2_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from tests.fakes.guests import Guests
+from tests.fakes.guests import Guests, Paper
 
 CANONICAL = "099720109477"
 BASE = "micro-22.04-amd64-server-20261101"
@@ -95,13 +95,15 @@ class Ec2:
     """How many looks at a new AMI, of packer and of us each, show that it is not done."""
     denied: set[str] = field(default_factory=set)
     """Calls that the policy allows and a test does not, as `ec2:DescribeImages`."""
+    paper: Paper | None = None
+    """Guests that are only written down, in the place of real ones."""
     refused: list[str] = field(default_factory=list)
     """What was called though the policy that we give out does not allow it."""
 
     def __enter__(self) -> Ec2:
         (self.folder / "vms").mkdir(parents=True)
         (self.folder / "amis").mkdir()
-        self.guests = Guests(self.folder / "vms")
+        self.guests = self.paper or Guests(self.folder / "vms")
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._disks: dict[str, Path] = {}
         self._tokens: dict[str, tuple[str, bytes]] = {}

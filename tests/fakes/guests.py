@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from cloud import userdata
@@ -97,6 +98,55 @@ class Guests:
                 back.start()
                 pass_on(guest, caller)
                 back.join()
+
+
+class Paper:
+    """Guests that are only written down: for what is about a cloud's books, and not about VMs.
+
+    Who wants to play what a VM does is told when one starts, with its user data, and when it ends.
+    """
+
+    port = 9
+    """Nobody listens there."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, str] = {}
+        self._told: dict[str, str] = {}
+        self.boots: Callable[[str, str], None] = lambda name, user_data: None
+        self.ends: Callable[[str], None] = lambda name: None
+
+    def close(self) -> None:
+        """End all of them."""
+        for name in list(self._running):
+            self.halt(name)
+
+    def boot(self, name: str, disk: Path, user_data: str) -> None:
+        """Start one; again after `halt`, with the user data of the first time."""
+        told = self._told.setdefault(name, user_data)
+        self._running[name] = told
+        self.boots(name, told)
+
+    def halt(self, name: str) -> None:
+        """End it. It may have ended by itself."""
+        if self._running.pop(name, None) is not None:
+            self.ends(name)
+
+    def runs(self, name: str) -> bool:
+        """Whether it runs."""
+        return name in self._running
+
+    def console(self, name: str) -> str:
+        """Nothing is printed."""
+        return ""
+
+    def capture(self, name: str, disk: Path) -> None:
+        """An empty disk."""
+        disk.touch()
+
+    def erase(self, name: str) -> None:
+        """End it, and forget it."""
+        self.halt(name)
+        self._told.pop(name, None)
 
 
 def pass_on(here: socket.socket, there: socket.socket) -> None:
