@@ -93,6 +93,9 @@ def runner(told: Runner) -> dict[str, Any]:
     commands.append(["systemctl", "enable", "--now", *units])
     if told.url and (told.token or told.jit):
         commands.append(["sh", "/opt/kontain/setup.sh"])
+    # What it was told is shut away once it runs. A boot that found nothing would make it another VM, with new host
+    # keys, after minutes of asking; and all that there is to be done is done (cloud-init, "How to disable cloud-init").
+    commands.append(["touch", "/etc/cloud/cloud-init.disabled"])
     data = login(told.user, told.keys) | {"write_files": files, "runcmd": commands}
     if (size := len(write(data).encode())) > LIMIT - _KEYS_OF_OURS:
         raise InputError(

@@ -1,6 +1,6 @@
 """A workflow that starts a runner, has jobs on it and stops it, run by act: expressions, outputs and `needs` are real.
 
-The jobs themselves run on this machine, since act takes none from a runner; what they came to is what decides.
+Its jobs run in the VM: a step's shell hands its script to the runner there (tests/on_runner.py).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from cloud import names
+from tests import on_runner
 from tests.ci import REAP, Ci
 from tests.fakes.github import REPOSITORY
 from tests.toolkit import ROOT, eventually
@@ -31,10 +32,9 @@ LABEL = names.label("local", RUN)
 class Ended:
     code: int
     said: str
-    seen: list[str]
 
 
-def begun(ci: Ci, folder: Path, **variables: str) -> subprocess.Popen[str]:
+def begun(ci: Ci, folder: Path, jobs: str = "", **variables: str) -> subprocess.Popen[str]:
     """The workflow, under way."""
     checkout = folder / "checkout"
     (checkout / ".github/workflows").mkdir(parents=True)
@@ -50,7 +50,8 @@ def begun(ci: Ci, folder: Path, **variables: str) -> subprocess.Popen[str]:
     told = {
         **ci.toolkit.environment,
         "TOOLKIT": sys.executable,
-        "SEEN": str(folder / "seen"),
+        "PATH": os.pathsep.join((str(on_runner.program(folder / "bin")), ci.toolkit.environment["PATH"])),
+        on_runner.WHERE: jobs,
         "RESULT": "0",
         **variables,
     }
@@ -74,31 +75,37 @@ def begun(ci: Ci, folder: Path, **variables: str) -> subprocess.Popen[str]:
 
 def run(ci: Ci, folder: Path, **variables: str) -> Ended:
     """The workflow, from its first job to its last."""
-    with begun(ci, folder, **variables) as act:
+    with on_runner.dispatched(ci.hub, folder / "jobs", run=1) as jobs, begun(ci, folder, jobs, **variables) as act:
         said, _ = act.communicate(timeout=240)
-    seen = folder / "seen"
-    return Ended(act.returncode, said, seen.read_text().splitlines() if seen.exists() else [])
+    return Ended(act.returncode, said)
 
 
 def test_whose_jobs_go_well_leaves_nothing(ci: Ci, tmp_path: Path) -> None:
-    ci.hub.fails("GET */jobs", 403, times=9)
     ended = run(ci, tmp_path)
     assert ended.code == 0, ended.said
-    assert ended.seen == ["build ran", "test ran"]
+    assert "test ran where build ran on local-runner-KM-CI-Pipeline-1-" in ended.said
+    assert [(job.name, job.conclusion) for job in ci.hub.jobs] == [("build", "success"), ("test", "success")]
     ci.is_empty()
 
 
 def test_one_of_whose_jobs_fails_keeps_its_vm(ci: Ci, tmp_path: Path) -> None:
-    ci.hub.fails("GET */jobs", 403, times=9)
     ended = run(ci, tmp_path, RESULT="1")
-    assert ended.code != 0 and ended.seen == ["build ran", "test ran"], ended.said
+    assert ended.code != 0 and "test ran where build ran" in ended.said, ended.said
     (vm,) = ci.vms()
-    assert (vm["state"], vm["label"], vm["kept"]) == ("stopped", LABEL, "needs: test failed")
+    kept = "job test failed at step Run the tests"
+    assert (vm["state"], vm["label"], vm["kept"]) == ("stopped", LABEL, kept), ended.said
+
+
+def test_one_of_whose_jobs_fails_keeps_its_vm_though_github_does_not_tell_of_jobs(ci: Ci, tmp_path: Path) -> None:
+    ci.hub.fails("GET */jobs", 403, times=9)
+    assert run(ci, tmp_path, RESULT="1").code != 0
+    (vm,) = ci.vms()
+    assert (vm["state"], vm["kept"]) == ("stopped", "needs: test failed")
 
 
 def test_whose_start_fails_has_no_jobs_that_wait(ci: Ci, tmp_path: Path) -> None:
     ended = run(ci, tmp_path, KM_RUNNERS__IMAGE="NoSuchImage")
-    assert ended.code != 0 and ended.seen == [], ended.said
+    assert ended.code != 0 and ci.hub.jobs == [], ended.said
     ci.is_empty()
 
 
