@@ -89,7 +89,8 @@ class Console:
         log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self._file = open(log, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115  # see close
         self._guard = threading.Lock()
-        self.live = stream.isatty() and os.environ.get("TERM") != "dumb"
+        # A terminal of Actions keeps every line that is painted over another one.
+        self.live = stream.isatty() and os.environ.get("TERM") != "dumb" and "GITHUB_ACTIONS" not in os.environ
         self.steps: list[_Step] = []
         """Those that are under way."""
 

@@ -312,6 +312,9 @@ def markdown(columns: Mapping[str, Callable[[Any], str]], rows: Sequence[_consol
     return "\n".join([*head, *(line([written(row[key]) for key, written in columns.items()]) for row in rows)])
 
 
+_NOT_YET = "it was not come to"
+
+
 class Report:
     """What became of a start on each cloud, told when it ends, however it ends."""
 
@@ -320,8 +323,14 @@ class Report:
 
     def clouds(self, wanted: Sequence[str]) -> None:
         """These clouds are asked for: each has a row from now on."""
-        empty = {"state": "failed", "label": "", "id": "", "address": "", "reason": "it was not come to"}
+        empty = {"state": "failed", "label": "", "id": "", "address": "", "reason": _NOT_YET}
         self._rows = {each: {"cloud": each, **empty} for each in wanted}
+
+    def stopped(self, error: KitError) -> None:
+        """Note why it was not come to what there is no word of."""
+        for row in self._rows.values():
+            if row["reason"] == _NOT_YET:
+                row["reason"] = error.message
 
     def planned(self, answers: Sequence[_clouds.Answer[Plan]]) -> None:
         """Note on which clouds it can't begin."""
@@ -372,6 +381,9 @@ def reported(named: Sequence[str]) -> Iterator[Report]:
     report.clouds(list(dict.fromkeys(OURS.get(each, each) for each in named)))
     try:
         yield report
+    except KitError as error:
+        report.stopped(error)
+        raise
     finally:
         report.write()
 

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -158,6 +159,23 @@ class TestARunner:
         (it,) = (each for each in github.runners() if each.name == "it")
         github.delete(it)
         assert [each.name for each in github.runners()] == ["another"]
+
+    def test_defect_20_leaves_nothing_of_one_call_to_the_next_one(self, hub: Hub, github: Github) -> None:
+        for name in ("a", "b"):
+            hub.add_runner(name)
+        one = github.runner("a")
+        assert one
+        with ThreadPoolExecutor(2) as threads:
+            threads.submit(github.delete, one)
+            threads.submit(github.runner, "b")
+        github.runners()
+        first, *_, last = hub.asked
+        assert (first.query["name"], "name" in last.query, last.path) == (
+            "a",
+            False,
+            f"/repos/{REPOSITORY}/actions/runners",
+        )
+        assert {call.query["name"] for call in hub.asked if "name" in call.query} == {"a", "b"}
 
     def test_may_be_gone_already(self, hub: Hub, github: Github) -> None:
         hub.add_runner("it")

@@ -87,6 +87,11 @@ class TestUntil:
         looks = iter([None, None, None, "gone"])
         assert wait.until(lambda: next(looks), what="end of the VM", timeout=5, every=0.01, finish=True) == "gone"
 
+    def test_defect_19_counts_what_happens_at_the_last_moment(self, years: Years) -> None:
+        looks = iter([None, None, "there"])
+        assert wait.until(lambda: next(looks), what="it", timeout=10, every=5) == "there"
+        assert years.passed == 10
+
     def test_that_must_finish_has_a_deadline_too(self) -> None:
         wait.interrupt()
         with pytest.raises(TimedOut):

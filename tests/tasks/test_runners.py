@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cloud import names, wait
+from packer.definition import PROVISION
 from tests.ci import REAP, RUN, START, STOP, Ci, Step
-from tests.fakes.github import ACTIONS, TIME_LIMIT, TOKEN
+from tests.fakes.github import ACTIONS, ORGANISATION, TIME_LIMIT, TOKEN, archive
 from tests.killed import COMMAND
-from tests.toolkit import ROOT, Toolkit, eventually
+from tests.toolkit import ROOT, Toolkit, definition_with, eventually
 
 pytestmark = pytest.mark.vm
 
@@ -64,14 +67,16 @@ def test_a_runner_whose_job_failed_is_kept_looked_into_and_reaped(ci: Ci) -> Non
     ci.is_empty()
 
 
-def test_a_runner_whose_jobs_went_well_is_destroyed(ci: Ci) -> None:
+def test_defect_4_a_runner_whose_jobs_went_well_is_destroyed_whoever_stops_it(ci: Ci) -> None:
     label = ci.started()
     for name in ("build", "test"):
         job = ci.hub.queue_job(label, f"echo {name} >> ~/seen; cat ~/seen", name=name, run=RUN)
         assert job.wait() == "success", job.log
     assert job.log.split() == ["build", "test"]  # one after the other, on the same VM
     ci.hub.add_job("lint", "failure", run=RUN)  # elsewhere: that is none of ours
-    stopped = ci.step(*STOP, needs={"test": {"result": "success"}, "lint": {"result": "failure"}})
+    needs = {"test": {"result": "success"}, "lint": {"result": "failure"}}
+    # Defect 4: whoever started it, a stop by somebody else ends it too.
+    stopped = ci.step(*STOP, needs=needs, GITHUB_ACTOR="dependabot[bot]")
     assert stopped.ran.code == 0 and "destroyed" in stopped.ran.out
     ci.is_empty()
 
@@ -150,6 +155,34 @@ def test_the_images_own_runner_is_taken_as_long_as_github_accepts_it(ci: Ci, day
     assert ci.hub.registrations == 0 and ci.vms() == []
 
 
+@pytest.mark.matrix
+def test_the_images_own_runner_is_what_its_vm_runs(ci: Ci, tmp_path: Path) -> None:
+    version = ci.hub.version
+    file = f"actions-runner-linux-x64-{version}.tar.gz"
+    definition = definition_with(
+        tmp_path / "definitions",
+        {step: (PROVISION / step).read_text() for step in ("downloads.sh", "downloads.check.sh")},
+    )
+    definition.write_text(
+        definition.read_text().replace('"record"]', '"downloads", "record"]')
+        + f"""
+[[download]]
+url = "{ci.hub.guest_url}/actions/runner/releases/download/v{version}/{file}"
+sha256 = "{hashlib.sha256(archive(version)).hexdigest()}"
+to = "/opt/kontain/{file}"
+clouds = ["local"]
+"""
+    )
+    toolkit = ci.toolkit.but(images__definition=str(definition))
+    built = toolkit.run("images.l0base", "--cloud", "local")
+    assert built.code == 0, f"{built.err}\n{toolkit.log()[-3000:]}"
+    ci.hub.fails("GET */releases/download/*", 404, times=99)
+    label = ci.started()
+    assert ci.hub.queue_job(label, "true", run=RUN).wait() == "success"
+    assert ci.step(*STOP).ran.code == 0
+    ci.is_empty()
+
+
 class TestAnotherStart:
     def test_of_a_run_that_has_its_runner_changes_nothing(self, ci: Ci) -> None:
         label = ci.started()
@@ -191,6 +224,17 @@ class TestARunner:
         job.wait()
         assert "/" not in [line[0] for line in job.log.splitlines() if line], job.log
         assert not any(token in job.log for token in ci.hub.tokens)
+
+    def test_defect_21_of_an_organisation_serves_its_repositories_whatever_is_left_of_that_name(self, ci: Ci) -> None:
+        name = "local-runner-KM-CI-Pipeline-1279"
+        ci.hub.add_runner(name, owner=ORGANISATION, online=False)
+        label = ci.started(KM_GITHUB__ORGANISATION=ORGANISATION)
+        (left, ours) = ci.hub.runners
+        assert ours.owner == ORGANISATION and ours.name.startswith(f"{name}-") and left.name == name
+        assert ci.hub.queue_job(label, "true", run=RUN).wait() == "success"
+        assert ci.step(*STOP, KM_GITHUB__ORGANISATION=ORGANISATION).ran.code == 0
+        assert ci.hub.runners == [left]  # not ours to remove
+        assert ci.vms() == []
 
     def test_that_takes_one_job_is_gone_after_it(self, ci: Ci) -> None:
         label = ci.started("--ephemeral")
@@ -359,8 +403,37 @@ class TestAKill:
         ci.started()
         ended = killed_at(change, ci.toolkit, *STOP, "--run", "1279", verb)
         assert ended in (-signal.SIGKILL, 0)
-        assert all(vm["label"] and vm["expires"] for vm in ci.vms())
-        last = ci.toolkit.run(*STOP, "--run", "1279", "--destroy")
-        assert last.code == 0 or "no VM is of" in last.err, last.err
-        assert ci.toolkit.run(*REAP).code == 0
+        gone_after_a_stop(ci, "1279")
+
+    @pytest.mark.matrix
+    @pytest.mark.parametrize("change", [0, 1, 2, 4])
+    def test_of_a_resume_leaves_what_a_stop_ends_and_the_reaper_stops(self, ci: Ci, change: int) -> None:
+        assert ci.toolkit.run(*START, "--no-register", "--name", "mine").code == 0
+        (vm,) = ci.vms()
+        assert ci.toolkit.run(*STOP, "--run", vm["run"], "--keep").code == 0
+        ended = killed_at(change, ci.toolkit, "runners.resume", "--cloud", "local", vm["run"], "--for", "1s")
+        assert ended == -signal.SIGKILL
+        time.sleep(1)  # whoever started it has had it for so long
+        reaped = ci.toolkit.run(*REAP)
+        assert reaped.code == 0, reaped.err
+        assert [each["state"] for each in ci.vms()] == ["stopped"]
+        gone_after_a_stop(ci, vm["run"])
+
+    @pytest.mark.matrix
+    @pytest.mark.parametrize("change", range(5))
+    def test_of_a_reaper_leaves_what_the_next_one_ends(self, ci: Ci, change: int) -> None:
+        ci.started()
+        ci.tagged(ci.vms()[0], expires=PAST, doomed=PAST)
+        killed_at(change, ci.toolkit, *REAP)
+        reaped = ci.toolkit.run(*REAP)
+        assert reaped.code == 0, reaped.err
         ci.is_empty()
+
+
+def gone_after_a_stop(ci: Ci, run: str) -> None:
+    """What there is has tags, and a stop and a reaper leave nothing of it."""
+    assert all(vm["label"] and vm["expires"] for vm in ci.vms())
+    last = ci.toolkit.run(*STOP, "--run", run, "--destroy")
+    assert last.code == 0 or "no VM is of" in last.err, last.err
+    assert ci.toolkit.run(*REAP).code == 0
+    ci.is_empty()
