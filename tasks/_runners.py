@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,21 +16,13 @@ from tasks import _actions, _clouds, _console
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from cloud.base import Leftover, RunnerCloud, Vm
+    from cloud.base import Quota, RunnerCloud, Vm
     from cloud.github import Github, Job
-    from cloud.runners import Due, Plan, Started, Stopped, Wanted
+    from cloud.runners import Due, Wanted
     from tasks._settings import Settings
 
 T = TypeVar("T")
 U = TypeVar("U")
-
-WORDS = {"aws": "ec2"}
-"""What CI calls a cloud, where that is another word than ours: the keys of `run-ons`."""
-
-
-def word(cloud: str) -> str:
-    """What CI calls the cloud."""
-    return WORDS.get(cloud, cloud)
 
 
 def opened(named: Sequence[str], settings: Settings) -> list[RunnerCloud]:
@@ -105,6 +97,8 @@ def wanted(
     ttl: str,
     timeout: str,
     labels: Sequence[str],
+    wait_quota: str,
+    evict: bool,
     ephemeral: bool,
 ) -> Wanted:
     """What a start asks for: what was typed, and else what is set.
@@ -112,6 +106,8 @@ def wanted(
     Raises:
         InputError: a word can't be used.
     """
+    from datetime import timedelta
+
     from cloud import work
     from cloud.runners import Wanted, keys
     from tasks._settings import ROOT
@@ -127,6 +123,8 @@ def wanted(
         timeout=span(timeout, told.timeout),
         size=sizes(size, [each.name for each in clouds]),
         labels=tuple(names.extra_labels(labels)),
+        wait_quota=span(wait_quota, "") if wait_quota else timedelta(),
+        evict=evict,
         ephemeral=ephemeral,
         poll=told.poll,
     )
@@ -194,6 +192,48 @@ def all_vms(clouds: Sequence[RunnerCloud]) -> tuple[list[Pair[Vm]], list[_clouds
     return [pair for answer in looked for pair in answer.value or ()], list(looked)
 
 
+@dataclass(frozen=True)
+class Overview:
+    """What there is on some clouds."""
+
+    vms: Sequence[Vm]
+    strangers: Sequence[Vm]
+    limits: Sequence[str]
+    """How much of each limit is used, in words."""
+    looked: Sequence[_clouds.Answer[Any]]
+    """How each look-up of VMs ended."""
+
+
+def overview(clouds: Sequence[RunnerCloud]) -> Overview:
+    """Look what there is, all at once."""
+    looks: list[Callable[[RunnerCloud], Any]] = [
+        lambda cloud: cloud.machines.list(),
+        lambda cloud: cloud.machines.strangers(),
+        lambda cloud: cloud.quotas(""),
+    ]
+    acts = [(cloud, partial(look, cloud)) for look in looks for cloud in clouds]
+    answers = _clouds.side_by_side(acts, len(acts))
+    ours, others, told = (answers[n : n + len(clouds)] for n in range(0, len(answers), len(clouds)))
+    return Overview(
+        vms=[vm for answer in ours for vm in answer.value or ()],
+        strangers=[vm for answer in others for vm in answer.value or ()],
+        limits=limits(told),
+        looked=[*ours, *others],
+    )
+
+
+def limits(answers: Sequence[_clouds.Answer[Sequence[Quota]]]) -> list[str]:
+    """What of each cloud's quota is used, and how many more runners fit: a line for each limit."""
+    found = [f"{answer.cloud.name}: {limit(quota)}" for answer in answers for quota in answer.value or ()]
+    return found + [f"{answer.cloud.name}: {answer.error.message}" for answer in answers if answer.error]
+
+
+def limit(quota: Quota) -> str:
+    """A limit in words."""
+    kept = f", {quota.kept} of them by kept VMs" if quota.kept else ""
+    return f"{quota.used} of {quota.limit} {quota.name} are used{kept}; room for {quota.room} more runners"
+
+
 def of_run(run: names.Run, clouds: Sequence[RunnerCloud]) -> tuple[list[Pair[Vm]], list[_clouds.Answer[Any]]]:
     """Every VM of a run, and how each look-up ended."""
     from cloud import runners
@@ -247,172 +287,6 @@ def due(pairs: Sequence[Pair[Vm]], grace: timedelta) -> list[Pair[Due]]:
     return [(cloud, found) for cloud, vm in pairs for found in runners.due([vm], grace)]
 
 
-def vm_row(vm: Vm) -> _console.Row:
-    """A VM, for programs."""
-    tags = vm.tags
-    return {
-        "label": tags.get(names.LABEL, ""),
-        "cloud": vm.cloud,
-        "state": vm.state,
-        "address": vm.address,
-        "created": vm.created,
-        "expires": tags.get(names.EXPIRES, ""),
-        "kept": tags.get(names.KEPT, ""),
-        "job": tags.get(names.JOB, ""),
-        "who": tags.get(names.OWNER, ""),
-        "run": tags.get(names.RUN_NUMBER, ""),
-        "id": vm.id,
-        "size": vm.size,
-    }
-
-
-def _left(text: str) -> str:
-    """How long there is still until a moment that is written in a tag."""
-    from cloud import wait
-
-    try:
-        until = names.parse_moment(text)
-    except ValueError:
-        return text
-    now = wait.clock.now()
-    return f"in {_console.age(now - (until - now))}" if until > now else "over"
-
-
-VM_COLUMNS: dict[str, Callable[[Any], str]] = {
-    "label": str,
-    "cloud": str,
-    "state": str,
-    "address": str,
-    "created": _console.age,
-    "expires": _left,
-    "kept": str,
-    "job": str,
-    "who": str,
-    "id": str,
-}
-
-
-STATUS_COLUMNS: dict[str, Callable[[Any], str]] = {
-    "cloud": str,
-    "state": str,
-    "label": str,
-    "id": str,
-    "address": str,
-    "reason": str,
-}
-
-
-def markdown(columns: Mapping[str, Callable[[Any], str]], rows: Sequence[_console.Row]) -> str:
-    """The rows as a table of Markdown."""
-
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
-
-    head = [line(list(columns)), line(["---"] * len(columns))]
-    return "\n".join([*head, *(line([written(row[key]) for key, written in columns.items()]) for row in rows)])
-
-
-_NOT_YET = "it was not come to"
-
-
-class Report:
-    """What became of a start on each cloud, told when it ends, however it ends."""
-
-    def __init__(self) -> None:
-        self._rows: dict[str, dict[str, Any]] = {}
-
-    def clouds(self, wanted: Sequence[str]) -> None:
-        """These clouds are asked for: each has a row from now on."""
-        empty = {"state": "failed", "label": "", "id": "", "address": "", "reason": _NOT_YET}
-        self._rows = {each: {"cloud": each, **empty} for each in wanted}
-
-    def stopped(self, error: KitError) -> None:
-        """Note why it was not come to what there is no word of."""
-        for row in self._rows.values():
-            if row["reason"] == _NOT_YET:
-                row["reason"] = error.message
-
-    def planned(self, answers: Sequence[_clouds.Answer[Plan]]) -> None:
-        """Note on which clouds it can't begin."""
-        for answer in answers:
-            if answer.error:
-                self._rows[answer.cloud.name]["reason"] = answer.error.message
-
-    def started(self, answers: Sequence[_clouds.Answer[Started]]) -> None:
-        """Note how it ended on each cloud."""
-        for answer in answers:
-            row = self._rows[answer.cloud.name]
-            if answer.error:
-                row["reason"] = answer.error.message
-            elif answer.value:
-                vm = answer.value.vm
-                row |= {"state": "ready", "label": answer.value.label, "reason": ""}
-                row |= {"id": vm.id, "address": vm.address, "expires": vm.tags.get(names.EXPIRES, "")}
-                row |= {"seconds": {step: round(took, 1) for step, took in answer.value.seconds.items()}}
-
-    def outputs(self) -> dict[str, Any]:
-        """What other jobs get: the label of each cloud's runner, empty where there is none; and the whole story."""
-        told = {word(cloud): {key: row[key] for key in row if key != "cloud"} for cloud, row in self._rows.items()}
-        return {"run-ons": {word(cloud): row["label"] for cloud, row in self._rows.items()}, "status": told}
-
-    def text(self) -> str:
-        """The same for people."""
-        return _console.table(STATUS_COLUMNS, list(self._rows.values()), none="")
-
-    def write(self) -> None:
-        """Tell Actions."""
-        for name, value in self.outputs().items():
-            _actions.output(name, value)
-        rows = list(self._rows.values())
-        ready = any(row["state"] == "ready" for row in rows)
-        for row in rows:
-            if row["state"] != "ready":
-                (_actions.warn if ready else _actions.fail)(f"no runner on {row['cloud']}", row["reason"])
-        if rows:
-            _actions.summary("### Runners\n\n" + markdown(STATUS_COLUMNS, rows))
-
-
-@contextmanager
-def reported(named: Sequence[str]) -> Iterator[Report]:
-    """A report that Actions gets whatever happens, about these clouds until others are known to be meant."""
-    from cloud import WORDS as OURS
-
-    report = Report()
-    report.clouds(list(dict.fromkeys(OURS.get(each, each) for each in named)))
-    try:
-        yield report
-    except KitError as error:
-        report.stopped(error)
-        raise
-    finally:
-        report.write()
-
-
-def plan_row(plan: Plan) -> _console.Row:
-    """What a start would do on a cloud."""
-    return {
-        "cloud": plan.cloud,
-        "steps": list(plan.steps),
-        "label": plan.label,
-        "name": plan.name,
-        "image": plan.image.build,
-        "runner": plan.cached or (plan.download.version if plan.download else ""),
-        "from": "" if not plan.download else "the image" if plan.cached else plan.download.url,
-        "there": plan.there.id if plan.there else "",
-        "erase": [vm.id for vm in plan.halves],
-    }
-
-
-PLAN_COLUMNS: dict[str, Callable[[Any], str]] = {
-    "cloud": str,
-    "steps": lambda steps: ", ".join(steps) or "none: it is there",
-    "label": str,
-    "image": str,
-    "runner": str,
-    "erase": ", ".join,
-}
-
-
 def left(clouds: Sequence[RunnerCloud], run: names.Run) -> list[str]:
     """What there is of a run, having looked."""
     from cloud import runners
@@ -422,42 +296,6 @@ def left(clouds: Sequence[RunnerCloud], run: names.Run) -> list[str]:
     if not found:
         return ["left behind: nothing"]
     return [f"left behind: {'; '.join(found)}: ./inv runners.stop --run {run.number} --destroy ends it"]
-
-
-def stopped_row(stopped: Stopped) -> _console.Row:
-    """What became of a VM."""
-    return {
-        "cloud": stopped.vm.cloud,
-        "id": stopped.vm.id,
-        "state": "kept" if stopped.kept else "destroyed",
-        "why": stopped.why,
-        "job": stopped.vm.tags.get(names.JOB, ""),
-        "expires": stopped.vm.tags.get(names.EXPIRES, "") if stopped.kept else "",
-        "warning": stopped.warning,
-    }
-
-
-STOPPED_COLUMNS: dict[str, Callable[[Any], str]] = {
-    "cloud": str,
-    "id": str,
-    "state": str,
-    "why": str,
-    "expires": lambda text: _left(text) if text else "",
-}
-
-
-def due_row(due: Due) -> _console.Row:
-    """What the reaper does with a VM."""
-    label = due.vm.tags.get(names.LABEL, "")
-    return {"cloud": due.vm.cloud, "what": due.what, "id": due.vm.id, "label": label, "why": due.why}
-
-
-def half_row(half: Leftover) -> _console.Row:
-    """What the reaper does with what is no VM yet, or none any more."""
-    return {"cloud": half.cloud, "what": "erase", "id": half.id, "label": "", "why": half.what}
-
-
-DUE_COLUMNS: dict[str, Callable[[Any], str]] = {"cloud": str, "what": str, "id": str, "label": str, "why": str}
 
 
 def moment(vm: Vm) -> str:

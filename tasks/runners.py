@@ -12,7 +12,7 @@ from tasks._task import task
 if TYPE_CHECKING:
     from cloud.base import RunnerCloud, Vm
 
-_CLOUD = {"cloud": "where: local; may be repeated. Without it the setting runners.clouds"}
+_CLOUD = {"cloud": "where: aws (or ec2), azure, local; may be repeated. Without it the setting runners.clouds"}
 _JSON = {"json": "print the result as JSON"}
 _PLAN = {"plan": "say what would be done, look only"}
 _RUN = {"run": "a run number, a label, a VM's name or its id"}
@@ -29,11 +29,13 @@ _AWAKE = _YES | {"for_": "how long it runs, if it was stopped: 4h, 30m"}
     | {
         "name": "what the VM is called for, outside of a workflow",
         "image": "the image to start from; without it the setting runners.image",
-        "size": "how large a VM is: CLOUD=SIZE, as local=2x4096; may be repeated",
+        "size": "how large a VM is: CLOUD=SIZE, as local=2x4096, aws=m5.xlarge; may be repeated",
         "labels": "another label that the runner has; may be repeated",
         "ttl": "how long the VM lives at the most: 6h, 90m",
         "timeout": "in which it is ready, or is taken back: 10m",
         "require": "any or all: how many clouds must be ready for this to be a success",
+        "wait-quota": "how long to wait for room in a cloud's quota: 20m. Without it not at all",
+        "evict": "end kept VMs before their time where there is no room else, the one that would go next first",
         "ephemeral": "a runner that takes one job and no more",
         "register": "--no-register: a VM without a runner, to work in by hand",
     },
@@ -48,6 +50,8 @@ def start(
     ttl: str = "",
     timeout: str = "",
     require: str = "",
+    wait_quota: str = "",
+    evict: bool = False,
     ephemeral: bool = False,
     register: bool = True,
     json: bool = False,
@@ -63,22 +67,24 @@ def start(
     Example: ./inv runners.start --cloud local --no-register --plan
     """
     from cloud import runners
-    from tasks import _actions, _clouds, _runners, _tools
+    from tasks import _actions, _clouds, _report, _runners, _tools, _vms
     from tasks._settings import load as settings_now
 
-    with _runners.reported(cloud) as report:
+    with _report.reported(cloud) as report:
         settings = settings_now()
         clouds = _runners.opened(cloud, settings)
         report.clouds([each.name for each in clouds])
         enough = _runners.enough(require, settings)
-        wanted = _runners.wanted(settings, clouds, name, image, size, ttl, timeout, labels, ephemeral)
+        wanted = _runners.wanted(
+            settings, clouds, name, image, size, ttl, timeout, labels, wait_quota, evict, ephemeral
+        )
         github = _runners.github(settings, wanted.run.repository) if register else None
         planned = _clouds.ask(clouds, lambda each: runners.plan(wanted, each, github))
         report.planned(planned)
         plans = {answer.cloud.name: answer.value for answer in planned if answer.value}
         if plan:
-            rows = [_runners.plan_row(each) for each in plans.values()]
-            _console.result(rows, as_json=json, text=_console.table(_runners.PLAN_COLUMNS, rows, none=""))
+            rows = [_vms.plan_row(each) for each in plans.values()]
+            _console.result(rows, as_json=json, text=_console.table(_vms.PLAN_COLUMNS, rows, none=""))
             _clouds.agree(planned)
             return
         _tools.ensure("runners", yes=yes)
@@ -131,7 +137,7 @@ def stop(
     from cloud import runners
     from cloud.errors import InputError
     from cloud.keep import Verdict, asked
-    from tasks import _actions, _clouds, _runners
+    from tasks import _actions, _clouds, _runners, _vms
     from tasks._settings import load as settings_now
 
     if keep and destroy:
@@ -161,13 +167,13 @@ def stop(
             return runners.stop(vm, decided(vm), for_long, cloud, _runners.github(settings, vm), ear)
 
         made = _runners.each(pairs, act)
-        rows = [_runners.stopped_row(answer.value) for answer in made if answer.value]
+        rows = [_vms.stopped_row(answer.value) for answer in made if answer.value]
         for row in rows:
             if row["warning"]:
                 _actions.warn(f"runner on {row['cloud']}", row["warning"])
                 _console.say(f"warning: {row['id']}: {row['warning']}")
         none = "" if pairs or any(answer.error for answer in looked) else "there is no VM of that run"
-        _console.result(rows, as_json=json, text=_console.table(_runners.STOPPED_COLUMNS, rows, none=none))
+        _console.result(rows, as_json=json, text=_console.table(_vms.STOPPED_COLUMNS, rows, none=none))
         _clouds.agree([*made, *(answer for answer in looked if answer.error)])
 
 
@@ -175,16 +181,21 @@ def stop(
 def list_vms(c: Context, cloud: list[str], json: bool = False) -> None:
     """Show the VMs: which run each is of, until when it stays, and why it was kept.
 
+    Below them stands what of each cloud's quota is used, and how many more runners fit. VMs of the system
+    before this one, which have its names and no tags of ours, are shown too; nothing here touches them.
+
     Example: ./inv runners.list --cloud local
     """
-    from tasks import _clouds, _runners
+    from tasks import _clouds, _runners, _vms
     from tasks._settings import load as settings_now
 
-    pairs, looked = _runners.all_vms(_runners.opened(cloud, settings_now()))
-    rows = [_runners.vm_row(vm) for _, vm in pairs]
-    none = "" if any(answer.error for answer in looked) else "no VMs"
-    _console.result(rows, as_json=json, text=_console.table(_runners.VM_COLUMNS, rows, none=none))
-    _clouds.agree(looked)
+    clouds = _runners.opened(cloud, settings_now())
+    seen = _runners.overview(clouds)
+    rows = [*map(_vms.vm_row, seen.vms), *map(_vms.stranger_row, seen.strangers)]
+    none = "" if any(answer.error for answer in seen.looked) else "no VMs"
+    text = "\n\n".join(filter(None, [_console.table(_vms.VM_COLUMNS, rows, none=none), "\n".join(seen.limits)]))
+    _console.result(rows, as_json=json, text=text)
+    _clouds.agree(seen.looked)
 
 
 @task(iterable=["cloud"], positional=["run"], help=_CLOUD | _RUN | _AWAKE)
@@ -271,12 +282,12 @@ def reap(c: Context, cloud: list[str], plan: bool = False, json: bool = False) -
     """Erase the VMs whose time is over, in whatever state, and what killed commands left of others.
 
     One that still runs is marked at the first look, and goes at a second one. A VM without our tags is
-    never touched.
+    never touched; --plan shows those of the system before this one.
 
     Example: ./inv runners.reap --cloud local --plan
     """
     from cloud import runners
-    from tasks import _clouds, _runners
+    from tasks import _clouds, _runners, _vms
     from tasks._settings import load as settings_now
 
     settings = settings_now()
@@ -285,10 +296,14 @@ def reap(c: Context, cloud: list[str], plan: bool = False, json: bool = False) -
     pairs, looked = _runners.all_vms(clouds)
     found = _runners.due(pairs, grace)
     halves = _clouds.ask(clouds, lambda each: [(each, half) for half in each.machines.halves()])
-    rows = [_runners.due_row(each) for _, each in found]
-    rows += [_runners.half_row(half) for answer in halves for _, half in answer.value or ()]
+    rows = [_vms.due_row(each) for _, each in found]
+    rows += [_vms.half_row(half) for answer in halves for _, half in answer.value or ()]
     answers = [*looked, *halves]
-    if not plan:
+    if plan:
+        strangers = _clouds.ask(clouds, lambda each: each.machines.strangers())
+        rows += [_vms.left_alone_row(vm) for answer in strangers for vm in answer.value or ()]
+        answers += strangers
+    else:
         answers += _runners.each(
             found, lambda cloud, each: runners.reap(each, cloud, _runners.github(settings, each.vm))
         )
@@ -296,5 +311,33 @@ def reap(c: Context, cloud: list[str], plan: bool = False, json: bool = False) -
         answers += _runners.each(left, lambda cloud, half: cloud.machines.remove(half))
     unseen = any(answer.error for answer in [*looked, *halves])
     none = "" if unseen else "nothing to reap"
-    _console.result(rows, as_json=json, text=_console.table(_runners.DUE_COLUMNS, rows, none=none))
+    _console.result(rows, as_json=json, text=_console.table(_vms.DUE_COLUMNS, rows, none=none))
     _clouds.agree(answers)
+
+
+@task(name="setup-network", iterable=["cloud"], help=_CLOUD | _PLAN)
+def setup_network(c: Context, cloud: list[str], plan: bool = False) -> None:
+    """Make what the runners of a cloud share: a network, its subnets, a firewall with nothing open.
+
+    Once for each cloud, by somebody who may do that: starting runners needs fewer rights. What is there
+    stays as it is, what is missing or was made by half is completed.
+
+    Example: ./inv runners.setup-network --cloud aws --plan
+    """
+    from tasks import _clouds, _runners
+    from tasks._settings import load as settings_now
+
+    clouds = _runners.opened(cloud, settings_now())
+    if plan:
+        looked = _clouds.ask(clouds, lambda each: each.network.missing())
+        for answer in looked:
+            if answer.value is not None:
+                print(f"{answer.cloud.name}: {', '.join(answer.value) or 'nothing'} to be made")
+        _clouds.agree(looked)
+        return
+    with _console.long_work("runners.setup-network", list) as console:
+        made = _clouds.ask(clouds, lambda each: each.network.complete(console.ear(each.name)))
+        for done in made:
+            if not done.error:
+                print(f"{done.cloud.name}: runners have a network")
+        _clouds.agree(made)

@@ -66,14 +66,25 @@ class Fault:
     call: str
     """`METHOD path`, with stars as a shell has them."""
     status: int
-    times: int
-    after: bool
-    delay: float
+    times: int = 1
+    after: bool = False
+    delay: float = 0
     """Seconds before anything is done or answered."""
-    reset: bool
+    reset: bool = False
     """The connection ends without an answer."""
-    headers: Mapping[str, str]
-    body: bytes | None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+
+
+KINDS = {
+    "refused": Fault("*", 422),
+    "reset": Fault("*", 0, reset=True),
+    "lost": Fault("*", 0, after=True, reset=True),
+    "throttled": Fault("*", 429, headers={"Retry-After": "1"}),
+    "broken": Fault("*", 500),
+    "denied": Fault("*", 403),
+}
+"""How any call may end."""
 
 
 @dataclass
@@ -223,6 +234,7 @@ class Hub:
         self._ids = count(1000)
         self._news = threading.Condition(threading.RLock())
         self._over = False
+        self._counted, self._nth = count(), (-1, "")
         self.deprecations.setdefault(self.version, (None, None))
         self._server = _Server(("127.0.0.1", 0), type("Bound", (_Handler,), {"hub": self}))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
@@ -276,6 +288,10 @@ class Hub:
     ) -> None:
         """Let the next calls like `GET */actions/runners` end so; with a delay and status 0, as always but later."""
         self.faults.append(Fault(call, status, times, after, delay, reset, headers or {}, body))
+
+    def fails_at(self, number: int, kind: str) -> None:
+        """Let the call of that number from now on, the first being 0, end in one of KINDS."""
+        self._counted, self._nth = count(), (number, kind)
 
     def exhausts(self, seconds: float) -> None:
         """Let the rate limit be used up for so long."""
@@ -406,6 +422,9 @@ class Hub:
 
     def _fault(self, call: str) -> Fault | None:
         with self._news:
+            number, kind = self._nth
+            if " /_runner/" not in call and next(self._counted) == number:
+                return KINDS[kind]
             for fault in self.faults:
                 if fault.times and fnmatchcase(call, fault.call):
                     fault.times -= 1
