@@ -83,8 +83,8 @@ class Console:
     and ends, and every 30 s between.
     """
 
-    def __init__(self, task: str, stream: TextIO = sys.stderr) -> None:
-        self._stream = stream
+    def __init__(self, task: str, stream: TextIO | None = None) -> None:
+        self._stream = stream = stream or sys.stderr
         self.log = _log_file(task)
         log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self._file = open(log, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115  # see close

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from cloud.base import Quota, RunnerCloud, Vm
-    from cloud.github import Github, Job
-    from cloud.runners import Due, Wanted
+    from cloud.github import Github, Job, Runner
+    from cloud.runners import Wanted
     from tasks._settings import Settings
 
 T = TypeVar("T")
@@ -67,6 +67,18 @@ def github(settings: Settings, of: str | Vm) -> Github:
     return Github(msgspec.structs.replace(told, api=api, server=server), token, repository, _actions.mask)
 
 
+def repository(settings: Settings) -> str:
+    """The repository that a workflow runs for; outside of one that of the settings."""
+    return os.environ.get("GITHUB_REPOSITORY") or settings.github.repository
+
+
+def entries(settings: Settings) -> list[Runner]:
+    """The runners at GitHub; none, without a word, for who has no token: such a one has VMs of his own alone."""
+    if not (os.environ.get("GH_TOKEN") or os.environ.get("GITHUB_TOKEN")):
+        return []
+    return github(settings, repository(settings)).runners()
+
+
 def jobs(settings: Settings, run: names.Run) -> list[Job] | None:
     """The jobs of a run, all attempts of it being one; None, with a word, where GitHub does not tell."""
     try:
@@ -113,9 +125,8 @@ def wanted(
     from tasks._settings import ROOT
 
     told = settings.runners
-    repository = os.environ.get("GITHUB_REPOSITORY") or settings.github.repository
     return Wanted(
-        run=_actions.run(os.environ) or by_hand(name or work.owner({}), repository),
+        run=_actions.run(os.environ) or by_hand(name or work.owner({}), repository(settings)),
         image=image or told.image,
         user=told.user,
         keys=keys(ROOT / told.keys, Path.home()),
@@ -278,13 +289,6 @@ def each(pairs: Sequence[Pair[T]], act: Callable[[RunnerCloud, T], U]) -> list[_
 
 AT_ONCE = 8
 """VMs that are worked on at the same time."""
-
-
-def due(pairs: Sequence[Pair[Vm]], grace: timedelta) -> list[Pair[Due]]:
-    """What is to be done with them now."""
-    from cloud import runners
-
-    return [(cloud, found) for cloud, vm in pairs for found in runners.due([vm], grace)]
 
 
 def left(clouds: Sequence[RunnerCloud], run: names.Run) -> list[str]:

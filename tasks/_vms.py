@@ -10,6 +10,7 @@ from tasks import _console
 
 if TYPE_CHECKING:
     from cloud.base import Leftover, Vm
+    from cloud.github import Runner
     from cloud.runners import Due, Plan, Stopped
 
 
@@ -127,6 +128,18 @@ def due_row(due: Due) -> _console.Row:
 def half_row(half: Leftover) -> _console.Row:
     """What the reaper does with what is no VM yet, or none any more."""
     return {"cloud": half.cloud, "what": "erase", "id": half.id, "label": "", "why": half.what}
+
+
+def orphan_row(cloud: str, entry: Runner) -> _console.Row:
+    """What the reaper does with an entry at GitHub."""
+    label = next(iter(entry.labels), "")
+    return {
+        "cloud": cloud,
+        "what": "erase",
+        "id": entry.name,
+        "label": label,
+        "why": "GitHub's entry of a VM that is gone",
+    }
 
 
 DUE_COLUMNS: dict[str, Callable[[Any], str]] = {"cloud": str, "what": str, "id": str, "label": str, "why": str}

@@ -286,31 +286,17 @@ def reap(c: Context, cloud: list[str], plan: bool = False, json: bool = False) -
 
     Example: ./inv runners.reap --cloud local --plan
     """
-    from cloud import runners
-    from tasks import _clouds, _runners, _vms
+    from tasks import _clouds, _reaper, _runners, _vms
     from tasks._settings import load as settings_now
 
     settings = settings_now()
-    clouds = _runners.opened(cloud, settings)
     grace = _runners.span("", settings.runners.grace)
-    pairs, looked = _runners.all_vms(clouds)
-    found = _runners.due(pairs, grace)
-    halves = _clouds.ask(clouds, lambda each: [(each, half) for half in each.machines.halves()])
-    rows = [_vms.due_row(each) for _, each in found]
-    rows += [_vms.half_row(half) for answer in halves for _, half in answer.value or ()]
-    answers = [*looked, *halves]
-    if plan:
-        strangers = _clouds.ask(clouds, lambda each: each.machines.strangers())
-        rows += [_vms.left_alone_row(vm) for answer in strangers for vm in answer.value or ()]
-        answers += strangers
-    else:
-        answers += _runners.each(
-            found, lambda cloud, each: runners.reap(each, cloud, _runners.github(settings, each.vm))
-        )
-        left = [pair for answer in halves for pair in answer.value or ()]
-        answers += _runners.each(left, lambda cloud, half: cloud.machines.remove(half))
-    unseen = any(answer.error for answer in [*looked, *halves])
-    none = "" if unseen else "nothing to reap"
+    found, answers = _reaper.look(_runners.opened(cloud, settings), settings, grace, strangers=plan)
+    rows = [row for each, what in found for row in what.rows(each.name)]
+    none = "" if any(answer.error for answer in answers) else "nothing to reap"
+    if not plan:
+        acts = [act for each, what in found for act in _reaper.act(each, what, settings)]
+        answers += _clouds.side_by_side(acts, _runners.AT_ONCE)
     _console.result(rows, as_json=json, text=_console.table(_vms.DUE_COLUMNS, rows, none=none))
     _clouds.agree(answers)
 

@@ -7,7 +7,7 @@ decided. A VM and its entry at GitHub do not wait for each other, and the VM goe
 
 from cloud.runners.keeping import extend, resume
 from cloud.runners.people import find, keys
-from cloud.runners.reaping import Due, due, expires, reap
+from cloud.runners.reaping import Due, due, expires, orphans, reap
 from cloud.runners.starting import NotReady, Plan, Started, Wanted, plan, start
 from cloud.runners.stopping import Stopped, of_run, stop, verdict
 
@@ -24,6 +24,7 @@ __all__ = [
     "find",
     "keys",
     "of_run",
+    "orphans",
     "plan",
     "reap",
     "resume",

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from cloud import names, wait
 from cloud.base import RunnerCloud, Vm
-from cloud.github import Github
+from cloud.github import Github, Runner
 from cloud.runners import ending
 
 
@@ -74,3 +74,20 @@ def reap(what: Due, cloud: RunnerCloud, github: Github | None) -> None:
         case "stop":
             cloud.machines.stop(what.vm)
             cloud.machines.tag(what.vm, {names.RESUMED: None})
+
+
+def orphans(entries: Sequence[Runner], vms: Sequence[Vm], cloud: str) -> list[Runner]:
+    """GitHub's entries of runners whose VM in that cloud is gone: offline, by a label of ours, and of none of its VMs.
+
+    One that was never online may be of a VM that is just being made; GitHub drops it after a day by itself.
+    """
+    known = {vm.tags.get(names.RUNNER) for vm in vms}
+    return [
+        entry
+        for entry in entries
+        if not entry.online
+        and not entry.busy
+        and entry.version
+        and entry.name not in known
+        and any(names.is_label(label) == cloud for label in entry.labels)
+    ]
