@@ -74,6 +74,36 @@ def turn(path: Path, *, what: str, timeout: float, waiting: Callable[[], None] =
         taken.release()
 
 
+@contextmanager
+def turn_in(folder: Path, *, what: str, timeout: float) -> Iterator[None]:
+    """Hold the lock of a folder that another one may remove meanwhile; where it is gone, there is nothing to hold.
+
+    Not by FileLock, which would make the file's folder again, and trips over one that goes just then.
+
+    Raises:
+        TimedOut: `what`, the lock, was not to be had within `timeout` seconds.
+        Interrupted: an interrupt came first.
+    """
+    try:
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except (FileNotFoundError, NotADirectoryError):
+        yield
+        return
+
+    def look() -> bool | None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return None
+        return True
+
+    try:
+        wait.until(look, what=what, timeout=timeout, every=0.2)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _taken(wanted: FileLock) -> bool | None:
     try:
         wanted.acquire(blocking=False)

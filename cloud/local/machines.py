@@ -17,7 +17,7 @@ from filelock import FileLock
 from cloud import names, process, ssh, userdata, wait
 from cloud.base import Image, Leftover, Machine, Order, Vm
 from cloud.errors import InputError, KitError, NotFound, TemporaryError, TimedOut
-from cloud.files import discard, erase, held, is_half, lock, replaced, turn, write_json
+from cloud.files import discard, erase, held, is_half, lock, replaced, turn_in, write_json
 from cloud.local import accelerator, qemu
 from cloud.local.settings import LocalSettings
 from cloud.local.store import Store
@@ -262,13 +262,8 @@ def _held(folder: Path) -> Iterator[None]:
     Raises:
         TemporaryError: another command works on it all the time.
     """
-    if not folder.exists():
-        yield
-        return
     try:
-        with turn(folder / "lock", what=f"lock of {folder.name}", timeout=POWER_OFF * 2):
-            if not (folder / "machine.json").exists():
-                erase(folder)  # it went while we waited, and its lock brought its folder back
+        with turn_in(folder, what=f"lock of {folder.name}", timeout=POWER_OFF * 2):
             yield
     except TimedOut as problem:
         raise TemporaryError(f"another command works on {folder.name}", hint="wait for it, then again") from problem

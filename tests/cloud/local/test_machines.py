@@ -12,7 +12,7 @@ import msgspec
 import psutil
 import pytest
 
-from cloud import names, ssh, userdata
+from cloud import names, ssh, userdata, wait
 from cloud.base import Image, Order, Vm
 from cloud.errors import InputError, NotFound
 from cloud.local.cloud import LocalCloud
@@ -119,6 +119,31 @@ def test_one_that_does_not_listen_is_switched_off(cloud: LocalCloud, vm: Vm) -> 
     assert not cloud.machines.stop(vm)
     # A process that has given its memory back may still be on its way out.
     eventually(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, "end of the VM", 10)
+
+
+def test_one_that_goes_while_others_want_its_turn_is_no_trouble_to_them(cloud: LocalCloud, tmp_path: Path) -> None:
+    """Without any VM, and so often enough to meet it at every point."""
+    bare = LocalCloud(msgspec.structs.replace(cloud.machines._settings, store=str(tmp_path / "bare")))
+    problems: list[BaseException] = []
+
+    def act(verb: str, vm: Vm) -> None:
+        try:
+            getattr(bare.machines, verb)(vm)
+        except BaseException as problem:  # noqa: BLE001  # told below
+            problems.append(problem)
+
+    for number in range(40):
+        folder = tmp_path / "bare/machines" / f"vm-{number}"
+        folder.mkdir()
+        (folder / "machine.json").write_text('{"tags": {}}')
+        vm = Vm("local", folder.name, "vm", "running", "", "", wait.clock.now(), {})
+        threads = [threading.Thread(target=act, args=(verb, vm)) for verb in ("stop", "erase", "stop", "erase")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not folder.exists()
+    assert problems == []
 
 
 def test_two_who_stop_and_end_it_at_once_take_turns(cloud: LocalCloud) -> None:
