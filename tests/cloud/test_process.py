@@ -208,7 +208,7 @@ class TestAnInterrupt:
 
         def twice() -> None:
             pid_in(tmp_path / "pid")
-            eventually(lambda: process._running, within=SOON)  # the script may be ahead of who has started it
+            eventually(lambda: bool(process._running), within=SOON)  # the script may be ahead of who has started it
             process.kill_all()
 
         threading.Thread(target=twice, daemon=True).start()
