@@ -234,7 +234,7 @@ class Hub:
         self._ids = count(1000)
         self._news = threading.Condition(threading.RLock())
         self._over = False
-        self._counted, self._nth = count(), (-1, "")
+        self._counted, self._nth = count(1), (0, "")
         self.deprecations.setdefault(self.version, (None, None))
         self._server = _Server(("127.0.0.1", 0), type("Bound", (_Handler,), {"hub": self}))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
@@ -290,8 +290,8 @@ class Hub:
         self.faults.append(Fault(call, status, times, after, delay, reset, headers or {}, body))
 
     def fails_at(self, number: int, kind: str) -> None:
-        """Let the call of that number from now on, the first being 0, end in one of KINDS."""
-        self._counted, self._nth = count(), (number, kind)
+        """Let the call of that number, counted from now on, end in one of KINDS."""
+        self._counted, self._nth = count(1), (number, kind)
 
     def exhausts(self, seconds: float) -> None:
         """Let the rate limit be used up for so long."""
