@@ -143,14 +143,14 @@ class AwsFleet(AwsMachines):
 
     def reach(self, vm: Vm) -> Machine:
         """Its host key is in its tags, since before it was started."""
-        now = self._present(vm)
+        told = self._told(vm.id)
+        now = self._vm(told) if told else self._present(vm)
         key, user = now.tags.get(names.HOST_KEY, ""), now.tags.get(USER, "")
         if not key or not user:
             raise InputError(
                 f"{vm.id} has no tag {names.HOST_KEY if not key else USER}, so nobody can tell that it is what it says",
                 hint="./inv runners.stop ends it",
             )
-        told = self._told(vm.id)
         address = str(told.get("PublicIpAddress", ""))
         if not address:
             raise NotFound(f"{vm.id} has no address: it is {now.state}", hint="./inv runners.resume starts it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from cloud.aws.session import tags
@@ -35,13 +36,13 @@ def vm(instance: dict[str, Any], port: int) -> Vm:
         state=_STATES[instance["State"]["Name"]],
         address=f"{address}:{port}" if address and port != 22 else address,
         size=instance["InstanceType"],
-        created=min(_moments(instance)),
+        created=min(_moments(instance)).astimezone(UTC),
         tags=known,
         reason=_reason(instance),
     )
 
 
-def _moments(instance: dict[str, Any]) -> list[Any]:
+def _moments(instance: dict[str, Any]) -> list[datetime]:
     """Since when it is there: each start sets its own time anew, what is joined to it was joined once."""
     joined = [disk.get("Ebs", {}) for disk in instance.get("BlockDeviceMappings", [])]
     joined += [card.get("Attachment", {}) for card in instance.get("NetworkInterfaces", [])]

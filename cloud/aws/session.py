@@ -81,6 +81,7 @@ CODES: dict[str, tuple[type[KitError], str]] = {
         (
             *("InsufficientAddressCapacity", "InsufficientCapacity", "InsufficientHostCapacity"),
             *("InsufficientInstanceCapacity", "RequestLimitExceeded", "Throttling", "ThrottlingException"),
+            "UnfulfillableCapacity",
         ),
         (TemporaryError, _LATER),
     ),

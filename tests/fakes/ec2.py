@@ -209,15 +209,18 @@ class Ec2:
     def existing(self) -> list[str]:
         """All that costs money or can't be made twice, by its id: VMs, disks, cards, addresses, ways in."""
         kept = ec2_rules.backend()
-        doors = [group for groups in kept.groups.values() for group in groups.values() if group.ingress_rules]
+        groups = [group for groups in kept.groups.values() for group in groups.values()]
         return sorted(
             [
                 *(each.id for each in ec2_rules.instances() if each._state.name != "terminated"),
                 *kept.volumes,
                 *kept.enis,
-                *(each.allocation_id for each in kept.addresses.values() if each.allocation_id),
-                *(group.id for group in doors),
-                *(group.id for groups in kept.groups.values() for group in groups.values() if "ssh" in group.name),
+                *(each.allocation_id for each in kept.addresses if each.allocation_id),
+                *(
+                    group.id
+                    for group in groups
+                    if group.ingress_rules or any(tag["key"] == "km-vm" for tag in group.get_tags())
+                ),
             ]
         )
 
@@ -230,50 +233,14 @@ class Ec2:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         service, action, given = _read(environ, body)
         self.calls.append((f"{service}:{action}", given))
-        call, of_user = f"{service}:{action}", USER in environ.get("HTTP_AUTHORIZATION", "")
-        if of_user and (call in self.denied or not allowed(call, *self.policies)):
-            if call not in self.denied:
-                self.refused.append(call)
-            return _refuse(start_response, service, "UnauthorizedOperation", 403)
+        of_user = USER in environ.get("HTTP_AUTHORIZATION", "")
         fault, way = self._fault(action), self._way() if of_user else ""
-        if way in ec2_rules.KINDS:
-            return _refuse(start_response, service, *ec2_rules.KINDS[way])
+        if not_done := self._not_done(service, action, given, of_user, fault, way):
+            return _refuse(start_response, service, *not_done)
         if way == "reset":
             ec2_rules.hang_up(environ)
-        if fault and not fault.after:
-            return _refuse(start_response, service, fault.code, fault.status)
         self._notice()
-        if service == "servicequotas":
-            return self._quota(start_response, way, environ)
-        if service == "ec2" and (code := self._refusal(action, given)):
-            return _refuse(start_response, service, code, 400)
-        token = given.get("ClientToken", "")
-        if action == "RunInstances" and token in self._tokens:
-            wanted, before = self._tokens[token]
-            if wanted != _without_token(given):
-                return _refuse(start_response, service, "IdempotentParameterMismatch", 400)
-            if way == "lost":
-                ec2_rules.hang_up(environ)
-            if fault:
-                return _refuse(start_response, service, fault.code, fault.status)
-            start_response("200 OK", [("Content-Type", "text/xml")])
-            return [before]
-        start = int(given.get("NextToken", "page-0").removeprefix("page-"))
-        if start:
-            body = urlencode({key: text for key, text in given.items() if key != "NextToken"}).encode()
-            environ = {**environ, "CONTENT_LENGTH": str(len(body))}
-        options = self._options(action, given)
-        status, headers, answer = self._moto_answers(environ, body)
-        if service == "ec2" and status.startswith("200"):
-            if options:
-                options(answer)
-            answer = self._happens(action, given, answer)
-            if self.page and of_user and action.startswith("Describe"):
-                answer = ec2_rules.page(answer, start, self.page)
-            if action == "DescribeImages" and of_user:
-                answer = self._while_made(answer, "Boto3" in environ.get("HTTP_USER_AGENT", ""))
-            if action == "RunInstances" and token:
-                self._tokens[token] = (_without_token(given), answer)
+        status, headers, answer = self._done(service, action, given, environ, body)
         if way == "lost":
             ec2_rules.hang_up(environ)
         if fault:
@@ -281,6 +248,58 @@ class Ec2:
         kept = [(key, text) for key, text in headers if key.lower() != "content-length"]
         start_response(status, [*kept, ("Content-Length", str(len(answer)))])
         return [answer]
+
+    def _not_done(
+        self, service: str, action: str, given: dict[str, str], of_user: bool, fault: Fault | None, way: str
+    ) -> tuple[str, int] | None:
+        """Code and status of a call that is refused, so that nothing is done."""
+        call = f"{service}:{action}"
+        if of_user and call in self.denied:
+            return "UnauthorizedOperation", 403
+        if of_user and not allowed(call, *self.policies):
+            self.refused.append(call)
+            return "UnauthorizedOperation", 403
+        if way in ec2_rules.KINDS:
+            return ec2_rules.KINDS[way]
+        if fault and not fault.after:
+            return fault.code, fault.status
+        if service != "ec2":
+            return None
+        if before := self._tokens.get(given.get("ClientToken", "")) if action == "RunInstances" else None:
+            if before[0] != _without_token(given):
+                return "IdempotentParameterMismatch", 400
+            (known,) = re.findall(r"<instanceId>(i-[0-9a-f]+)</instanceId>", before[1].decode())[:1]
+            ended = ec2_rules.instance(known)._state.name == "terminated"
+            return ("IdempotentInstanceTerminated", 400) if ended else None
+        code = self._refusal(action, given)
+        return (code, 400) if code else None
+
+    def _done(
+        self, service: str, action: str, given: dict[str, str], environ: dict[str, Any], body: bytes
+    ) -> tuple[str, list[tuple[str, str]], bytes]:
+        """Do what was asked for; status, headers and answer."""
+        if service == "servicequotas":
+            told = {"Quota": {"ServiceCode": "ec2", "QuotaCode": "L-1216C47A", "Value": float(self.vcpus)}}
+            return "200 OK", [("Content-Type", "application/x-amz-json-1.1")], json.dumps(told).encode()
+        token, of_user = given.get("ClientToken", ""), USER in environ.get("HTTP_AUTHORIZATION", "")
+        if action == "RunInstances" and token in self._tokens:
+            return "200 OK", [("Content-Type", "text/xml")], self._tokens[token][1]
+        start = int(given.get("NextToken", "page-0").removeprefix("page-"))
+        if start:
+            body = urlencode({key: text for key, text in given.items() if key != "NextToken"}).encode()
+            environ = {**environ, "CONTENT_LENGTH": str(len(body))}
+        mended = self._mended(action, given)
+        status, headers, answer = self._moto_answers(environ, body)
+        if service == "ec2" and status.startswith("200"):
+            mended(answer)
+            answer = self._told(action, given, self._happens(action, given, answer))
+            if self.page and of_user and action.startswith("Describe"):
+                answer = ec2_rules.page(answer, start, self.page)
+            if action == "DescribeImages" and of_user:
+                answer = self._while_made(answer, "Boto3" in environ.get("HTTP_USER_AGENT", ""))
+            if action == "RunInstances" and token:
+                self._tokens[token] = (_without_token(given), answer)
+        return status, headers, answer
 
     def _moto_answers(self, environ: dict[str, Any], body: bytes) -> tuple[str, list[tuple[str, str]], bytes]:
         told: list[Any] = []
@@ -322,15 +341,6 @@ class Ec2:
             self._seen += 1
             return self._at.pop(self._seen, "")
 
-    def _quota(self, start_response: Callable[..., Any], way: str, environ: dict[str, Any]) -> Iterable[bytes]:
-        """Service Quotas' word for how many processors may run together."""
-        if way == "lost":
-            ec2_rules.hang_up(environ)
-        told = {"Quota": {"ServiceCode": "ec2", "QuotaCode": "L-1216C47A", "Value": float(self.vcpus)}}
-        body = json.dumps(told).encode()
-        start_response("200 OK", [("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(body)))])
-        return [body]
-
     def _notice(self) -> None:
         """VMs that have switched themselves off are stopped or ended, as was said when they were started."""
         with self._guard:
@@ -345,7 +355,7 @@ class Ec2:
                     word = "Client.InstanceInitiatedShutdown"
                     each.state_reason = StateReason(f"{word}: Instance initiated shutdown", word)
 
-    def _options(self, action: str, given: dict[str, str]) -> Callable[[bytes], None] | None:
+    def _mended(self, action: str, given: dict[str, str]) -> Callable[[bytes], None]:
         """What moto loses: what is not named of an instance's metadata options, and a card's tags."""
         if action == "ModifyInstanceMetadataOptions":
             known = ec2_rules.instance(given["InstanceId"])
@@ -374,10 +384,10 @@ class Ec2:
                     ec2_rules.backend().create_tags([card], marked)
 
             return mark
-        return None
+        return lambda answer: None
 
     def _happens(self, action: str, given: dict[str, str], answer: bytes) -> bytes:
-        """Do to the VMs what moto has noted, and tell states as slowly as EC2 does."""
+        """Do to the VMs what moto has noted."""
         told = answer.decode()
         instances = re.findall(r"<instanceId>(i-[0-9a-f]+)</instanceId>", told)
         if action == "RunInstances":
@@ -406,13 +416,18 @@ class Ec2:
             self._disks[ami] = self.folder / "amis" / f"{ami}.qcow2"
             self._ami_lags |= {(ami, ours): self.ami_lag for ours in (True, False)}
             self.guests.capture(given["InstanceId"], self._disks[ami])
-        elif action == "GetConsoleOutput":
+        return answer
+
+    def _told(self, action: str, given: dict[str, str], answer: bytes) -> bytes:
+        """What moto tells, as EC2 does: states as slowly, and what stands behind it."""
+        told = answer.decode()
+        if action == "GetConsoleOutput":
             printed = base64.b64encode(self.guests.console(given["InstanceId"]).encode()).decode()
             told = re.sub(r"<output>[^<]*</output>", f"<output>{printed}</output>", told)
         elif action == "DescribeInstances":
             told = re.sub(r"<ipAddress>[^<]*</ipAddress>", "<ipAddress>127.0.0.1</ipAddress>", told)
             told = re.sub(r"<dnsName>[^<]+</dnsName>", "<dnsName>127.0.0.1</dnsName>", told)
-            for instance in instances:
+            for instance in re.findall(r"<instanceId>(i-[0-9a-f]+)</instanceId>", told):
                 told = self._as_before(told, instance)
         return told.encode()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import re
 import socket
 import struct
@@ -40,10 +41,15 @@ def instance(name: str) -> Any:
     return next((each for each in instances() if each.id == name), None)
 
 
+@functools.cache
+def catalogue() -> dict[str, Any]:
+    """What moto knows about each instance type."""
+    return {each["InstanceType"]: each for each in backend().describe_instance_types()}
+
+
 def processors(kind: str) -> int:
     """How many a type has."""
-    (told,) = backend().describe_instance_types(instance_types=[kind])
-    return int(told["VCpuInfo"]["DefaultVCpus"])
+    return int(catalogue()[kind]["VCpuInfo"]["DefaultVCpus"])
 
 
 def ids(given: dict[str, str], key: str) -> list[str]:
@@ -116,10 +122,9 @@ def _about_start(given: dict[str, str], limit: int) -> str:
     if len(given.get("ClientToken", "")) > 64:
         return "InvalidParameterValue"
     kind = given.get("InstanceType", "m1.small")
-    if kind not in {each["InstanceType"] for each in backend().describe_instance_types()}:
+    if kind not in catalogue():
         return "InvalidParameterValue"
-    (told,) = backend().describe_instance_types(instance_types=[kind])
-    nested = "nested-virtualization" in told["ProcessorInfo"].get("SupportedFeatures", [])
+    nested = "nested-virtualization" in catalogue()[kind]["ProcessorInfo"].get("SupportedFeatures", [])
     if given.get("CpuOptions.NestedVirtualization") == "enabled" and not nested:
         return "UnsupportedOperation"
     taken = sum(processors(each.instance_type) for each in instances() if each._state.name == "running")
