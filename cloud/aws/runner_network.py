@@ -194,15 +194,17 @@ class AwsNetwork:
     def _make(self, operation: str, kind: str, **arguments: Any) -> Thing:
         marked = {**self._settings.tags, **self._marks()}
         spec = [{"ResourceType": kind, "Tags": listed(marked.items())}]
-        # Once: nothing here has a token, so what is asked for again would be made again.
-        return self._soon(operation, once=True, TagSpecifications=spec, **arguments)
+        return self._soon(operation, TagSpecifications=spec, **arguments)
 
-    def _soon(self, operation: str, *, once: bool = False, **arguments: Any) -> Thing:
-        """The call, as soon as EC2 knows everywhere of what it is about."""
+    def _soon(self, operation: str, **arguments: Any) -> Thing:
+        """The call, as soon as EC2 knows everywhere of what it is about.
+
+        Each is one call: nothing here has a token, so what an SDK asks for again would be made again.
+        """
 
         def act() -> Thing | None:
             try:
-                return self._session.call("ec2", operation, once=once, **arguments)
+                return self._session.call("ec2", operation, once=True, **arguments)
             except AwsError as error:
                 if error.code.endswith(".NotFound"):
                     return None

@@ -124,7 +124,7 @@ class Ec2:
         self._at: dict[int, str] = {}
         self._guard = threading.RLock()
         self._server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=_Quiet)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.port}"
         requests.post(f"{self.url}/moto-api/reset", timeout=10)
         self.base = self.register(BASE, CANONICAL)
@@ -284,9 +284,11 @@ class Ec2:
         token, of_user = given.get("ClientToken", ""), USER in environ.get("HTTP_AUTHORIZATION", "")
         if action == "RunInstances" and token in self._tokens:
             return "200 OK", [("Content-Type", "text/xml")], self._tokens[token][1]
+        if action == "TerminateInstances" and ec2_rules.ended(given):
+            return "200 OK", [("Content-Type", "text/xml")], ec2_rules.nothing(action)
         start = int(given.get("NextToken", "page-0").removeprefix("page-"))
-        if start:
-            body = urlencode({key: text for key, text in given.items() if key != "NextToken"}).encode()
+        if (asked := ec2_rules.as_moto_reads(given)) != given:
+            body = urlencode(asked).encode()
             environ = {**environ, "CONTENT_LENGTH": str(len(body))}
         mended = self._mended(action, given)
         status, headers, answer = self._moto_answers(environ, body)
@@ -401,7 +403,7 @@ class Ec2:
             for instance in instances:
                 self._booted.discard(instance)
                 self.guests.halt(instance)
-                self._lags[instance] = ("stopping", self.lag)
+                self._lags[instance] = ("stopping", 1 if given.get("Force") == "true" else self.lag)
         elif action == "StartInstances":
             for instance in instances:
                 if not self.guests.runs(instance):
@@ -429,6 +431,7 @@ class Ec2:
             told = re.sub(r"<dnsName>[^<]+</dnsName>", "<dnsName>127.0.0.1</dnsName>", told)
             for instance in re.findall(r"<instanceId>(i-[0-9a-f]+)</instanceId>", told):
                 told = self._as_before(told, instance)
+            told = ec2_rules.with_processors(told)
         return told.encode()
 
     def _boot(self, instance: str, disk: Path, data: str) -> None:

@@ -131,6 +131,35 @@ def _about_start(given: dict[str, str], limit: int) -> str:
     return "VcpuLimitExceeded" if taken + processors(kind) > limit else _too_long(given)
 
 
+def ended(given: dict[str, str]) -> bool:
+    """Whether all instances that are named are terminated: EC2 does that again without a word, moto fails."""
+    return all(instance(name)._state.name == "terminated" for name in ids(given, "InstanceId"))
+
+
+def nothing(action: str) -> bytes:
+    """The answer to an action that there was nothing to do for."""
+    return f'<{action}Response xmlns="{SPACE[1:-1]}"><requestId>r-0</requestId></{action}Response>'.encode()
+
+
+def as_moto_reads(given: dict[str, str]) -> dict[str, str]:
+    """Parameters without our pages; and what moto would take for an order to leave all groups, as it reads it."""
+    asked = {key: text for key, text in given.items() if key != "NextToken"}
+    if behaviour := asked.pop("InstanceInitiatedShutdownBehavior.Value", ""):
+        asked |= {"Attribute": "instanceInitiatedShutdownBehavior", "Value": behaviour}
+    return asked
+
+
+def with_processors(told: str) -> str:
+    """Instances with their processors, which moto does not tell."""
+
+    def add(found: re.Match[str]) -> str:
+        count = processors(found[1])
+        options = f"<coreCount>{max(1, count // 2)}</coreCount><threadsPerCore>{2 if count > 1 else 1}</threadsPerCore>"
+        return f"{found[0]}<cpuOptions>{options}</cpuOptions>"
+
+    return re.sub(r"<instanceType>([^<]+)</instanceType>", add, told)
+
+
 def page(answer: bytes, start: int, size: int) -> bytes:
     """A part of a listing, and where the next one begins."""
     told = ElementTree.fromstring(answer)  # noqa: S314  # moto's own

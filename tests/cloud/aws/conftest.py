@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -37,6 +38,7 @@ class Quick(wait.Clock):
 def clock(monkeypatch: pytest.MonkeyPatch) -> Quick:
     """Time that passes as one waits."""
     quick = Quick()
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=quick.sleep))
     monkeypatch.setattr(wait, "clock", quick)
     return quick
 
