@@ -6,10 +6,9 @@ import pytest
 
 from cloud import names, wait
 from cloud.aws.cloud import AwsCloud
-from cloud.base import Vm
 from cloud.errors import KitError
 from tests.cloud.aws.conftest import Quick, order
-from tests.fakes.ec2 import USER, Ec2
+from tests.fakes.ec2 import Ec2
 
 
 def life(region: Ec2, cloud: AwsCloud) -> list[str]:
@@ -44,7 +43,7 @@ def is_clean(region: Ec2, cloud: AwsCloud, clock: Quick) -> None:
     assert region.existing() == []
 
 
-KINDS = ["lost", *(pytest.param(kind, marks=pytest.mark.matrix) for kind in ("reset", "throttled", "broken"))]
+KINDS = ["lost", *(pytest.param(kind, marks=pytest.mark.matrix) for kind in ("reset", "throttled", "broken", "capacity"))]
 
 
 @pytest.mark.parametrize("kind", KINDS)
