@@ -424,7 +424,7 @@ class Ec2:
         """What moto tells, as EC2 does: states as slowly, and what stands behind it."""
         told = answer.decode()
         if action == "GetConsoleOutput":
-            printed = base64.b64encode(self.guests.console(given["InstanceId"]).encode()).decode()
+            printed = base64.b64encode(self._console(given["InstanceId"]).encode()).decode()
             told = re.sub(r"<output>[^<]*</output>", f"<output>{printed}</output>", told)
         elif action == "DescribeInstances":
             told = re.sub(r"<ipAddress>[^<]*</ipAddress>", "<ipAddress>127.0.0.1</ipAddress>", told)
@@ -433,6 +433,12 @@ class Ec2:
                 told = self._as_before(told, instance)
             told = ec2_rules.with_processors(told)
         return told.encode()
+
+    def _console(self, instance: str) -> str:
+        try:
+            return self.guests.console(instance)
+        except FileNotFoundError:
+            return ""  # it never booted
 
     def _boot(self, instance: str, disk: Path, data: str) -> None:
         self.guests.boot(instance, disk, data)
