@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import platformdirs
 
+from cloud.aws.catalogue import Catalogue
+from cloud.aws.fleet import AwsFleet
 from cloud.aws.images import AwsImages
-from cloud.aws.machines import AwsMachines
+from cloud.aws.quota import Quotas
+from cloud.aws.runner_network import AwsNetwork
 from cloud.aws.session import AwsError, Session
 from cloud.aws.settings import AwsSettings
+from cloud.base import Quota
 from cloud.caller import CallerSettings
 from cloud.errors import KitError
 from cloud.work import Work
@@ -22,7 +28,14 @@ class AwsCloud:
         self._session = Session(settings.region)
         work = Work(platformdirs.user_data_path("kontain") / "aws" / "builds")
         self.images = AwsImages(self._session, settings, us, work)
-        self.machines = AwsMachines(self._session, settings, us, work)
+        catalogue = Catalogue(self._session, settings)
+        self.network = AwsNetwork(self._session, settings)
+        self.machines = AwsFleet(self._session, settings, us, work, catalogue, self.network)
+        self._quotas = Quotas(self._session, catalogue)
+
+    def quotas(self, size: str) -> Sequence[Quota]:
+        """The limit of on-demand processors in the region."""
+        return self._quotas.of(size)
 
     def check(self) -> str:
         """Who we are, and whether we may do the first things of a build: EC2 is asked without doing them."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -40,7 +40,7 @@ from cloud.errors import InputError, KitError, NotAllowed, TemporaryError
 _LATER = "the same command may work later"
 _LOGIN = "log in: AWS_* variables, a profile or a role; ./inv doctor --cloud aws looks again"
 _RIGHTS = "docs/policies/aws.json has the rights that are needed"
-_QUOTA = "ask for more in Service Quotas, or set aws.build_type and aws.proof_type to smaller ones"
+_QUOTA = "ask for more in Service Quotas, or set aws.build_type, aws.proof_type and aws.runner_types to smaller ones"
 _SET = "look at AWS_* variables and the files below ~/.aws"
 
 _NOBODY: tuple[type[Exception], ...] = (
@@ -81,6 +81,7 @@ CODES: dict[str, tuple[type[KitError], str]] = {
         (
             *("InsufficientAddressCapacity", "InsufficientCapacity", "InsufficientHostCapacity"),
             *("InsufficientInstanceCapacity", "RequestLimitExceeded", "Throttling", "ThrottlingException"),
+            "UnfulfillableCapacity",
         ),
         (TemporaryError, _LATER),
     ),
@@ -178,9 +179,28 @@ def _told(error: ClientError, service: str) -> KitError:
     return kind(f"AWS refuses {call}: {code}: {message}", hint=hint)
 
 
+def code(problem: KitError) -> str:
+    """AWS's own word for why it refused; empty where it gave none."""
+    cause = problem.__cause__
+    return str(cause.response.get("Error", {}).get("Code", "")) if isinstance(cause, ClientError) else ""
+
+
 def tags(resource: dict[str, Any]) -> dict[str, str]:
     """The tags of a resource, as EC2 tells of it."""
     return {tag["Key"]: tag["Value"] for tag in resource.get("Tags", [])}
+
+
+def where(**wanted: str | Sequence[str]) -> list[dict[str, Any]]:
+    """A filter as EC2 takes it: `where(vpc_id="vpc-1")`. `tagged` makes the names that are tags."""
+    return [
+        {"Name": name.replace("_", "-"), "Values": [text] if isinstance(text, str) else list(text)}
+        for name, text in wanted.items()
+    ]
+
+
+def tagged(**wanted: str) -> list[dict[str, Any]]:
+    """A filter by tags: `tagged(Name="one")`."""
+    return [{"Name": f"tag:{key}", "Values": [text]} for key, text in wanted.items()]
 
 
 def listed(tags: Iterable[tuple[str, str]]) -> list[dict[str, str]]:

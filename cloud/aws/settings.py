@@ -42,3 +42,21 @@ class AwsSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds in which EC2 must have made an image of a disk: large ones take an hour."""
     poll: Seconds
     """Seconds between two looks at something that EC2 works on."""
+    runner_types: list[str]
+    """The instance types of runners, in the order in which they are tried where EC2 has no room.
+
+    Those that can run VMs in a VM come first (c8i, m8i, r8i and their flex kinds, since 2026): there `/dev/kvm`
+    is there for what is tested. The others cost the same and are nearly always to be had. A type that the
+    region does not have is passed over.
+    """
+    runner_disk: Gibibytes
+    """GiB of a runner's disk, and never less than its image's."""
+    role: Annotated[str, Meta(pattern=r"^[\w+=,.@-]{0,128}\Z")]
+    """The instance profile that runners get; empty: none. Who starts them needs `iam:PassRole` for its role then,
+    and their metadata stays open to them, since a role works by that."""
+    tags: dict[str, str]
+    """Tags that everything of a runner gets besides ours, for a bill or a rule of one's own."""
+    vpc: Annotated[str, Meta(pattern=r"^[a-zA-Z0-9._-]{1,64}\Z")]
+    """What the network of runners is called: `runners.setup-network` makes it."""
+    range: Annotated[str, Meta(pattern=r"^[0-9.]{7,15}/(1[6-9]|2[0-4])\Z")]
+    """The addresses of that network; each zone has a sixteenth of them."""

@@ -1,7 +1,8 @@
 """EC2, the parameter store and STS as a server: moto keeps the books, real VMs run behind it.
 
 What moto leaves out is added here: one name for one AMI, a client token that starts one VM,
-states that take a while, faults. boto3 and packer speak to it as they do to AWS.
+states that take a while, pages, limits, faults; `ec2_rules` has what EC2 refuses. boto3 and packer
+speak to it as they do to AWS.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ from xml.etree import ElementTree
 
 import boto3
 import requests
-from moto.core.models import DEFAULT_ACCOUNT_ID
-from moto.ec2.models import ec2_backends
+from moto.ec2.models.instances import StateReason
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from tests.fakes import ec2_rules
+from tests.fakes.ec2_rules import SPACE as _SPACE
 from tests.fakes.guests import Guests, Paper
 
 CANONICAL = "099720109477"
@@ -55,15 +57,15 @@ class _Quiet(WSGIRequestHandler):
 POLICY = Path(__file__).resolve().parents[2] / "docs" / "policies" / "aws.json"
 """The rights of the one whose keys are in `Ec2.variables`, and of nobody else here."""
 
+NETWORK = POLICY.with_name("aws-network.json")
+"""The rights of who makes the network of runners, once."""
+
 USER, SECRET = "AKIAIOSFODNN7EXAMPLE", "canary-secret-5d1c"
 
-_SPACE = "{http://ec2.amazonaws.com/doc/2016-11-15}"
-ElementTree.register_namespace("", _SPACE[1:-1])
 
-
-def allowed(call: str) -> bool:
+def allowed(call: str, *policies: Path) -> bool:
     """Whether the policy that we give out allows the call, as `ec2:RunInstances`; everybody may ask who he is."""
-    statements = json.loads(POLICY.read_text())["Statement"]
+    statements = [each for policy in policies or (POLICY,) for each in json.loads(policy.read_text())["Statement"]]
     rights = [right for statement in statements for right in statement["Action"]]
     return call == "sts:GetCallerIdentity" or any(fnmatchcase(call, right) for right in rights)
 
@@ -97,6 +99,14 @@ class Ec2:
     """Calls that the policy allows and a test does not, as `ec2:DescribeImages`."""
     paper: Paper | None = None
     """Guests that are only written down, in the place of real ones."""
+    policies: tuple[Path, ...] = (POLICY,)
+    """The rights that our user has."""
+    page: int = 0
+    """How many rows a listing has at the most; 0: all that there are."""
+    vcpus: int = 10_000
+    """How many processors may run together."""
+    dies: tuple[str, str] = ("", "")
+    """Code and message of why the next VM ends at once, though it was started."""
     refused: list[str] = field(default_factory=list)
     """What was called though the policy that we give out does not allow it."""
 
@@ -109,9 +119,12 @@ class Ec2:
         self._tokens: dict[str, tuple[str, bytes]] = {}
         self._lags: dict[str, tuple[str, int]] = {}
         self._ami_lags: dict[tuple[str, bool], int] = {}
+        self._booted: set[str] = set()
+        self._seen = 0
+        self._at: dict[int, str] = {}
         self._guard = threading.RLock()
         self._server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=_Quiet)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.port}"
         requests.post(f"{self.url}/moto-api/reset", timeout=10)
         self.base = self.register(BASE, CANONICAL)
@@ -157,7 +170,7 @@ class Ec2:
 
     def ami(self, ami: str) -> Any:
         """What moto keeps of an AMI."""
-        return ec2_backends[DEFAULT_ACCOUNT_ID]["us-east-2"].amis[ami]
+        return ec2_rules.backend().amis[ami]
 
     def snapshot(self, **tags: str) -> str:
         """A snapshot that no AMI consists of; its id."""
@@ -178,6 +191,39 @@ class Ec2:
         """Let the next calls of that action end so."""
         self.faults.append(Fault(action, code, status, times, after))
 
+    def fails_at(self, number: int, kind: str, times: int = 1) -> None:
+        """Let our user's call of that number, counted from now on, and those after it end so.
+
+        `refused`, `throttled`, `broken`, `denied` and `capacity` are answers, after which nothing was done. `reset`
+        is a line that is cut before anything was done, `lost` one that is cut after it was.
+        """
+        assert kind in (*ec2_rules.KINDS, "reset", "lost")
+        with self._guard:
+            self._at = {self._seen + number + each: kind for each in range(times)}
+
+    def powers_off(self, instance: str) -> None:
+        """A VM switches itself off, as `shutdown` in it does: what becomes of it was said when it was started."""
+        self.guests.halt(instance)
+        self._notice()
+
+    def existing(self) -> list[str]:
+        """All that costs money or can't be made twice, by its id: VMs, disks, cards, addresses, ways in."""
+        kept = ec2_rules.backend()
+        groups = [group for groups in kept.groups.values() for group in groups.values()]
+        return sorted(
+            [
+                *(each.id for each in ec2_rules.instances() if each._state.name != "terminated"),
+                *kept.volumes,
+                *kept.enis,
+                *(each.allocation_id for each in kept.addresses if each.allocation_id),
+                *(
+                    group.id
+                    for group in groups
+                    if group.ingress_rules or any(tag["key"] == "km-vm" for tag in group.get_tags())
+                ),
+            ]
+        )
+
     def actions(self) -> list[str]:
         """What was called, in order."""
         return [action for action, _ in self.calls]
@@ -187,37 +233,75 @@ class Ec2:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         service, action, given = _read(environ, body)
         self.calls.append((f"{service}:{action}", given))
-        call, of_user = f"{service}:{action}", USER in environ.get("HTTP_AUTHORIZATION", "")
-        if of_user and (call in self.denied or not allowed(call)):
-            if call not in self.denied:
-                self.refused.append(call)
-            return _refuse(start_response, service, "UnauthorizedOperation", 403)
-        fault = self._fault(action)
-        if fault and not fault.after:
-            return _refuse(start_response, service, fault.code, fault.status)
-        if service == "ec2" and (code := self._refusal(action, given)):
-            return _refuse(start_response, service, code, 400)
-        token = given.get("ClientToken", "")
-        if action == "RunInstances" and token in self._tokens:
-            wanted, before = self._tokens[token]
-            if wanted != _without_token(given):
-                return _refuse(start_response, service, "IdempotentParameterMismatch", 400)
-            if fault:
-                return _refuse(start_response, service, fault.code, fault.status)
-            start_response("200 OK", [("Content-Type", "text/xml")])
-            return [before]
-        status, headers, answer = self._moto_answers(environ, body)
-        if service == "ec2" and status.startswith("200"):
-            answer = self._happens(action, given, answer)
-            if action == "DescribeImages" and of_user:
-                answer = self._while_made(answer, "Boto3" in environ.get("HTTP_USER_AGENT", ""))
-            if action == "RunInstances" and token:
-                self._tokens[token] = (_without_token(given), answer)
+        of_user = USER in environ.get("HTTP_AUTHORIZATION", "")
+        fault, way = self._fault(action), self._way() if of_user else ""
+        if not_done := self._not_done(service, action, given, of_user, fault, way):
+            return _refuse(start_response, service, *not_done)
+        if way == "reset":
+            ec2_rules.hang_up(environ)
+        self._notice()
+        status, headers, answer = self._done(service, action, given, environ, body)
+        if way == "lost":
+            ec2_rules.hang_up(environ)
         if fault:
             return _refuse(start_response, service, fault.code, fault.status)
         kept = [(key, text) for key, text in headers if key.lower() != "content-length"]
         start_response(status, [*kept, ("Content-Length", str(len(answer)))])
         return [answer]
+
+    def _not_done(
+        self, service: str, action: str, given: dict[str, str], of_user: bool, fault: Fault | None, way: str
+    ) -> tuple[str, int] | None:
+        """Code and status of a call that is refused, so that nothing is done."""
+        call = f"{service}:{action}"
+        if of_user and call in self.denied:
+            return "UnauthorizedOperation", 403
+        if of_user and not allowed(call, *self.policies):
+            self.refused.append(call)
+            return "UnauthorizedOperation", 403
+        if way in ec2_rules.KINDS:
+            return ec2_rules.KINDS[way]
+        if fault and not fault.after:
+            return fault.code, fault.status
+        if service != "ec2":
+            return None
+        if before := self._tokens.get(given.get("ClientToken", "")) if action == "RunInstances" else None:
+            if before[0] != _without_token(given):
+                return "IdempotentParameterMismatch", 400
+            (known,) = re.findall(r"<instanceId>(i-[0-9a-f]+)</instanceId>", before[1].decode())[:1]
+            ended = ec2_rules.instance(known)._state.name == "terminated"
+            return ("IdempotentInstanceTerminated", 400) if ended else None
+        code = self._refusal(action, given)
+        return (code, 400) if code else None
+
+    def _done(
+        self, service: str, action: str, given: dict[str, str], environ: dict[str, Any], body: bytes
+    ) -> tuple[str, list[tuple[str, str]], bytes]:
+        """Do what was asked for; status, headers and answer."""
+        if service == "servicequotas":
+            told = {"Quota": {"ServiceCode": "ec2", "QuotaCode": "L-1216C47A", "Value": float(self.vcpus)}}
+            return "200 OK", [("Content-Type", "application/x-amz-json-1.1")], json.dumps(told).encode()
+        token, of_user = given.get("ClientToken", ""), USER in environ.get("HTTP_AUTHORIZATION", "")
+        if action == "RunInstances" and token in self._tokens:
+            return "200 OK", [("Content-Type", "text/xml")], self._tokens[token][1]
+        if action == "TerminateInstances" and ec2_rules.ended(given):
+            return "200 OK", [("Content-Type", "text/xml")], ec2_rules.nothing(action)
+        start = int(given.get("NextToken", "page-0").removeprefix("page-"))
+        if (asked := ec2_rules.as_moto_reads(given)) != given:
+            body = urlencode(asked).encode()
+            environ = {**environ, "CONTENT_LENGTH": str(len(body))}
+        mended = self._mended(action, given)
+        status, headers, answer = self._moto_answers(environ, body)
+        if service == "ec2" and status.startswith("200"):
+            mended(answer)
+            answer = self._told(action, given, self._happens(action, given, answer))
+            if self.page and of_user and action.startswith("Describe"):
+                answer = ec2_rules.page(answer, start, self.page)
+            if action == "DescribeImages" and of_user:
+                answer = self._while_made(answer, "Boto3" in environ.get("HTTP_USER_AGENT", ""))
+            if action == "RunInstances" and token:
+                self._tokens[token] = (_without_token(given), answer)
+        return status, headers, answer
 
     def _moto_answers(self, environ: dict[str, Any], body: bytes) -> tuple[str, list[tuple[str, str]], bytes]:
         told: list[Any] = []
@@ -240,12 +324,6 @@ class Ec2:
             owned = self.client("ec2").describe_images(Owners=["self"])["Images"]
             if given["Name"] in (ami["Name"] for ami in owned):
                 return "InvalidAMIName.Duplicate"
-        if action in ("CreateTags", "DeleteTags"):
-            amis = [text for key, text in given.items() if key.startswith("ResourceId.") and text.startswith("ami-")]
-            if any(ami not in ec2_backends[DEFAULT_ACCOUNT_ID]["us-east-2"].amis for ami in amis):
-                return "InvalidAMIID.NotFound"
-        if action == "RunInstances" and len(base64.b64decode(given.get("UserData", ""))) > 16384:
-            return "InvalidUserData.TooLarge"
         if action == "DeleteSnapshot":
             ours = self.client("ec2").describe_images(Owners=["self"])["Images"]
             used = (disk.get("Ebs", {}).get("SnapshotId") for ami in ours for disk in ami["BlockDeviceMappings"])
@@ -256,26 +334,83 @@ class Ec2:
             running = self.client("ec2").describe_instances(Filters=states)["Reservations"]
             if any(each["State"]["Name"] != "terminated" for row in running for each in row["Instances"]):
                 return "DependencyViolation"
-        return ""
+        shown = {name: state for name, (state, looks) in self._lags.items() if looks}
+        return ec2_rules.refusal(action, given, shown, self.vcpus)
+
+    def _way(self) -> str:
+        """How our user's call is to end, by its number; empty: as it does."""
+        with self._guard:
+            self._seen += 1
+            return self._at.pop(self._seen, "")
+
+    def _notice(self) -> None:
+        """VMs that have switched themselves off are stopped or ended, as was said when they were started."""
+        with self._guard:
+            for each in ec2_rules.instances():
+                if each.id in self._booted and each._state.name == "running" and not self.guests.runs(each.id):
+                    self._booted.discard(each.id)
+                    if each.instance_initiated_shutdown_behavior == "terminate":
+                        ec2_rules.backend().terminate_instances([each.id])
+                        self.guests.erase(each.id)
+                    else:
+                        each.stop()
+                    word = "Client.InstanceInitiatedShutdown"
+                    each.state_reason = StateReason(f"{word}: Instance initiated shutdown", word)
+
+    def _mended(self, action: str, given: dict[str, str]) -> Callable[[bytes], None]:
+        """What moto loses: what is not named of an instance's metadata options, and a card's tags."""
+        if action == "ModifyInstanceMetadataOptions":
+            known = ec2_rules.instance(given["InstanceId"])
+            before = known.metadata_options
+
+            def keep(_: bytes) -> None:
+                now = known.metadata_options
+                now.http_tokens = now.http_tokens or before.http_tokens
+                now.http_endpoint = now.http_endpoint or before.http_endpoint
+                if "HttpPutResponseHopLimit" not in given:
+                    now.http_put_response_hop_limit = before.http_put_response_hop_limit
+
+            return keep
+        if action == "RunInstances":
+            prefixes = [key.removesuffix("ResourceType") for key, text in given.items() if text == "network-interface"]
+            marked = {
+                text: given[f"{key.removesuffix('Key')}Value"]
+                for prefix in prefixes
+                for key, text in given.items()
+                if key.startswith(prefix) and key.endswith(".Key")
+            }
+
+            def mark(answer: bytes) -> None:
+                cards = re.findall(r"<networkInterfaceId>(eni-[0-9a-f]+)</networkInterfaceId>", answer.decode())
+                for card in set(cards) if marked else ():
+                    ec2_rules.backend().create_tags([card], marked)
+
+            return mark
+        return lambda answer: None
 
     def _happens(self, action: str, given: dict[str, str], answer: bytes) -> bytes:
-        """Do to the VMs what moto has noted, and tell states as slowly as EC2 does."""
+        """Do to the VMs what moto has noted."""
         told = answer.decode()
         instances = re.findall(r"<instanceId>(i-[0-9a-f]+)</instanceId>", told)
         if action == "RunInstances":
             data = base64.b64decode(given.get("UserData", "")).decode()
             for instance in instances:
-                self.guests.boot(instance, self._disks[given["ImageId"]], data)
-                self._lags[instance] = ("pending", self.lag)
+                if self.dies[0]:
+                    self._die(instance)
+                    continue
+                self._boot(instance, self._disks[given["ImageId"]], data)
         elif action == "StopInstances":
             for instance in instances:
+                self._booted.discard(instance)
                 self.guests.halt(instance)
-                self._lags[instance] = ("stopping", self.lag)
+                self._lags[instance] = ("stopping", 1 if given.get("Force") == "true" else self.lag)
         elif action == "StartInstances":
             for instance in instances:
-                self.guests.boot(instance, self.disk, "")
+                if not self.guests.runs(instance):
+                    self._boot(instance, self.disk, "")
         elif action == "TerminateInstances":
             for instance in instances:
+                self._booted.discard(instance)
                 self.guests.erase(instance)
                 self._lags[instance] = ("shutting-down", self.lag)
         elif action == "CreateImage":
@@ -283,12 +418,40 @@ class Ec2:
             self._disks[ami] = self.folder / "amis" / f"{ami}.qcow2"
             self._ami_lags |= {(ami, ours): self.ami_lag for ours in (True, False)}
             self.guests.capture(given["InstanceId"], self._disks[ami])
+        return answer
+
+    def _told(self, action: str, given: dict[str, str], answer: bytes) -> bytes:
+        """What moto tells, as EC2 does: states as slowly, and what stands behind it."""
+        told = answer.decode()
+        if action == "GetConsoleOutput":
+            printed = base64.b64encode(self._console(given["InstanceId"]).encode()).decode()
+            told = re.sub(r"<output>[^<]*</output>", f"<output>{printed}</output>", told)
         elif action == "DescribeInstances":
             told = re.sub(r"<ipAddress>[^<]*</ipAddress>", "<ipAddress>127.0.0.1</ipAddress>", told)
             told = re.sub(r"<dnsName>[^<]+</dnsName>", "<dnsName>127.0.0.1</dnsName>", told)
-            for instance in instances:
+            for instance in re.findall(r"<instanceId>(i-[0-9a-f]+)</instanceId>", told):
                 told = self._as_before(told, instance)
+            told = ec2_rules.with_processors(told)
         return told.encode()
+
+    def _console(self, instance: str) -> str:
+        try:
+            return self.guests.console(instance)
+        except FileNotFoundError:
+            return ""  # it never booted
+
+    def _boot(self, instance: str, disk: Path, data: str) -> None:
+        self.guests.boot(instance, disk, data)
+        if self.guests.runs(instance):
+            self._booted.add(instance)
+        self._lags[instance] = ("pending", self.lag)
+
+    def _die(self, instance: str) -> None:
+        """It ended before it ran."""
+        word, message = self.dies
+        ec2_rules.backend().terminate_instances([instance])
+        ec2_rules.instance(instance).state_reason = StateReason(f"{word}: {message}", word)
+        self.dies = ("", "")
 
     def _while_made(self, answer: bytes, ours: bool) -> bytes:
         """AMIs as they are told of while EC2 makes them: without the snapshots that they will consist of."""
@@ -319,7 +482,8 @@ def _read(environ: dict[str, Any], body: bytes) -> tuple[str, str, dict[str, str
     """Service, action and parameters, as each protocol has them."""
     if target := environ.get("HTTP_X_AMZ_TARGET"):
         name, _, action = target.partition(".")
-        return {"AmazonSSM": "ssm"}.get(name, name), action, json.loads(body or b"{}")
+        known = {"AmazonSSM": "ssm", "ServiceQuotasV20190624": "servicequotas"}
+        return known.get(name, name), action, json.loads(body or b"{}")
     given = {key: texts[0] for key, texts in parse_qs(body.decode(), keep_blank_values=True).items()}
     found = re.search(r"/(\w+)/aws4_request", environ.get("HTTP_AUTHORIZATION", ""))
     return found[1] if found else "", given.get("Action", ""), given
@@ -333,12 +497,13 @@ def _refuse(start_response: Callable[..., Any], service: str, code: str, status:
     message = f"{code}, as was asked for"
     if code == "NoAnswer":  # as of a proxy between us
         body, kind = b"<!doctype html>\n<title>no</title>", "text/html"
-    elif service == "ssm":
+    elif service in ("ssm", "servicequotas"):
         body = json.dumps({"__type": code, "message": message}).encode()
         kind = "application/x-amz-json-1.1"
     else:
         error = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
         body = f"<Response><Errors>{error}</Errors><RequestID>r-{time.monotonic_ns()}</RequestID></Response>".encode()
         kind = "text/xml"
-    start_response(f"{status} No", [("Content-Type", kind), ("Content-Length", str(len(body)))])
+    later = [("Retry-After", "1")] if status in (429, 503) else []
+    start_response(f"{status} No", [("Content-Type", kind), ("Content-Length", str(len(body))), *later])
     return [body]

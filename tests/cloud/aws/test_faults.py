@@ -1,0 +1,86 @@
+"""The life of a runner on EC2 with a fault at each of its calls: it goes on, or it leaves what is found and removed."""
+
+from __future__ import annotations
+
+import pytest
+
+from cloud import names, wait
+from cloud.aws.cloud import AwsCloud
+from cloud.errors import KitError
+from tests.cloud.aws.conftest import Quick, order
+from tests.fakes.ec2 import Ec2
+
+
+def life(region: Ec2, cloud: AwsCloud) -> list[str]:
+    """All that happens to one; which steps were done."""
+    done = ["quota"] if cloud.quotas("") else []
+    vm = cloud.machines.create(order(region, **{names.EXPIRES: names.moment(wait.clock.now())}))
+    cloud.machines.forget(vm, {})
+    cloud.machines.reach(vm)
+    vm = cloud.machines.tag(vm, {names.KEPT: "why", names.DOOMED: None})
+    done.append(f"stopped {cloud.machines.stop(vm)}")
+    vm = cloud.machines.resume(vm)
+    cloud.machines.reach(vm)
+    cloud.machines.boot_log(vm)
+    cloud.machines.erase(vm)
+    return done
+
+
+def calls_of_a_life(region: Ec2, cloud: AwsCloud) -> int:
+    before = region._seen
+    assert life(region, cloud) == ["quota", "stopped True"]
+    return region._seen - before
+
+
+def is_clean(region: Ec2, cloud: AwsCloud, clock: Quick) -> None:
+    """What is left, `list` and `halves` tell of; when they have been heard nothing is."""
+    clock.slept += 3600
+    for vm in cloud.machines.list():
+        assert vm.tags[names.KIND] == "runner" and names.EXPIRES in vm.tags
+        cloud.machines.erase(vm)
+    for half in cloud.machines.halves():
+        cloud.machines.remove(half)
+    assert region.existing() == []
+
+
+KINDS = ["lost", *(pytest.param(kind, marks=pytest.mark.matrix) for kind in ("reset", "throttled", "broken", "capacity"))]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fault_that_passes_is_not_noticed(ec2: Ec2, cloud: AwsCloud, clock: Quick, kind: str) -> None:
+    count = calls_of_a_life(ec2, cloud)
+    assert count > 20
+    for number in range(1, count + 1):
+        ec2.fails_at(number, kind)
+        done = life(ec2, cloud)
+        # Who may not know the limit goes on without it.
+        assert done[-1] == "stopped True", (number, ec2.actions()[-40:])
+        is_clean(ec2, cloud, clock)
+
+
+@pytest.mark.parametrize("kind", ["denied", *(pytest.param(kind, marks=pytest.mark.matrix) for kind in ("refused",))])
+def test_a_fault_that_stays_ends_it_with_one_line_and_leaves_what_is_found(
+    ec2: Ec2, cloud: AwsCloud, clock: Quick, kind: str
+) -> None:
+    count = calls_of_a_life(ec2, cloud)
+    for number in range(1, count + 1):
+        ec2.fails_at(number, kind, times=200)
+        try:
+            life(ec2, cloud)
+        except KitError as problem:
+            assert "\n" not in problem.message  # noqa: PT017
+        ec2._at.clear()
+        is_clean(ec2, cloud, clock)
+
+
+@pytest.mark.parametrize("kind", ["lost", "broken"])
+def test_silence_that_stays_ends_it_and_leaves_what_is_found(
+    ec2: Ec2, cloud: AwsCloud, clock: Quick, kind: str
+) -> None:
+    count = calls_of_a_life(ec2, cloud)
+    for number in range(1, count + 1, 3):
+        ec2.fails_at(number, kind, times=200)
+        with pytest.raises(KitError):
+            life(ec2, cloud)
+        ec2._at.clear()
+        is_clean(ec2, cloud, clock)
