@@ -10,13 +10,14 @@ import os
 import re
 import threading
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import AzureError as SdkError
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from azure.core.polling import LROPoller
+from azure.core.rest import HttpRequest
 from azure.identity import (
     AzureCliCredential,
     ClientSecretCredential,
@@ -37,7 +38,13 @@ T = TypeVar("T")
 _LATER = "the same command may work later"
 _LOGIN = "log in: SP_TENANT, SP_APPID and SP_PASSWORD, or az login; ./inv doctor --cloud azure looks again"
 RIGHTS = "docs/policies/azure.json has the rights that are needed"
-_QUOTA = "ask for more at Quotas in the portal, or set azure.build_size and azure.proof_size to others"
+_QUOTA = "ask for more at Quotas in the portal, or set azure.build_size, proof_size or runner_sizes to others"
+
+CAPACITY = (
+    *("SkuNotAvailable", "AllocationFailed", "ZonalAllocationFailed"),
+    *("OverconstrainedAllocationRequest", "OverconstrainedZonalAllocationRequest"),
+)
+"""There is no room for a VM of that size in that place; for another size, or in another place, there may be."""
 
 CODES: dict[str, tuple[type[KitError], str]] = {
     **dict.fromkeys(("AuthorizationFailed", "LinkedAuthorizationFailed"), (NotAllowed, RIGHTS)),
@@ -50,8 +57,8 @@ CODES: dict[str, tuple[type[KitError], str]] = {
     ),
     **dict.fromkeys(
         (
-            *("AllocationFailed", "InternalServerError", "OverconstrainedAllocationRequest", "RetryableError"),
-            *("ServerTimeout", "ServiceUnavailable", "SkuNotAvailable", "TooManyRequests", "ZonalAllocationFailed"),
+            *("InternalServerError", "RetryableError", "ServerTimeout", "ServiceUnavailable", "TooManyRequests"),
+            *CAPACITY,
         ),
         (TemporaryError, _LATER),
     ),
@@ -126,11 +133,11 @@ class Session:
             TimedOut: it was not done within `timeout` seconds.
             AzureError: it refused; `status` is HTTP's.
         """
-        answer = self._begun(service, operation, *arguments, **named)
+        answer = self.begin(service, operation, *arguments, **named)
         return self._waited(operation, answer, timeout) if isinstance(answer, LROPoller) else answer
 
     def remove(self, service: str, operation: str, *where: str, timeout: float = 900, **named: Any) -> bool:
-        """Remove something, as `remove("compute", "images.begin_delete", group, name)`; whether it is gone.
+        """Remove or stop something, as `remove("compute", "images.begin_delete", group, name)`; whether that is done.
 
         It may be gone already. Its end is not waited for longer than `timeout` seconds, and not at all
         once the caller has stopped us: then it is begun.
@@ -139,7 +146,7 @@ class Session:
             KitError: as of `call`, but for TimedOut.
         """
         try:
-            poller = self._begun(service, operation, *where, **named)
+            poller = self.begin(service, operation, *where, **named)
             if wait.interrupted():
                 return False
             self._waited(operation, poller, timeout)
@@ -150,12 +157,43 @@ class Session:
                 raise
         return True
 
-    def _begun(self, service: str, operation: str, *arguments: Any, **named: Any) -> Any:
+    def begin(self, service: str, operation: str, *arguments: Any, **named: Any) -> Any:
+        """Begin a call, and do not wait for what takes long: `ended` tells of it.
+
+        Raises:
+            KitError: as of `call`.
+        """
         return self._asked(operation, lambda: self._operation(service, operation)(*arguments, **named))
 
+    def ended(self, operation: str, poller: LROPoller[Any]) -> bool:
+        """Whether what was begun is done.
+
+        Raises:
+            KitError: it failed; as of `call`.
+        """
+        if not poller.done():
+            return False
+        self._asked(operation, poller.result)
+        return True
+
     def _waited(self, operation: str, poller: LROPoller[Any], timeout: float) -> Any:
-        wait.until(lambda: poller.done() or None, what=_words(operation), timeout=timeout)
+        wait.until(lambda: poller.done() or None, what=_words(operation), timeout=timeout, every=0.1)
         return self._asked(operation, poller.result)
+
+    def pages(self, path: str, api: str) -> list[dict[str, Any]]:
+        """All that a path of the subscription lists: what its own client takes longer to load than to ask.
+
+        Raises:
+            KitError: as of `call`.
+        """
+        client = self._client("resources")
+        found: list[dict[str, Any]] = []
+        address: str = f"/subscriptions/{self.subscription}/{path}?api-version={api}"
+        while address:
+            told = self._asked(path.rpartition("/")[2], partial(_sent, client, address))
+            found += told["value"]
+            address = told.get("nextLink") or ""
+        return found
 
     def list(self, service: str, operation: str, *arguments: Any, **named: Any) -> list[Any]:
         """All that a call lists, of all its pages."""
@@ -182,6 +220,11 @@ class Session:
         }
         if service == "subscriptions":
             return SubscriptionClient(self._credential, **manner)
+        if service == "network":
+            # It is large, and few commands need it.
+            from azure.mgmt.network import NetworkManagementClient
+
+            return NetworkManagementClient(self._credential, self.subscription, **manner)
         kinds = {
             "compute": ComputeManagementClient,
             "deployments": DeploymentsMgmtClient,
@@ -210,6 +253,18 @@ def missing_is_none(ask: Callable[[], T]) -> T | None:
         return None
 
 
+def code_of(problem: KitError) -> str:
+    """Azure's own word for what failed; empty where it has none."""
+    cause = problem.__cause__
+    return _innermost(cause)[0] if isinstance(cause, HttpResponseError) else ""
+
+
+def _sent(client: Any, address: str) -> Any:
+    answer = client.send_request(HttpRequest("GET", address))
+    answer.raise_for_status()
+    return answer.json()
+
+
 def _words(operation: str) -> str:
     return "Azure's " + operation.replace("begin_", "").replace("_", " ").replace(".", ": ")
 
@@ -232,9 +287,13 @@ def _told(error: HttpResponseError, what: str) -> KitError:
 
 
 def _short(error: HttpResponseError) -> str:
-    """The innermost error that it tells of: a deployment that failed wraps that of the resource."""
+    code, message = _innermost(error)
+    return f"{code}: {message}" if code else message
+
+
+def _innermost(error: HttpResponseError) -> tuple[str, str]:
+    """Code and message of the innermost error that it tells of: a deployment that failed wraps that of the resource."""
     told: Any = error.error
     while told is not None and getattr(told, "details", None):
         told = told.details[0]
-    code, message = (told.code, told.message) if told is not None else ("", error.message)
-    return f"{code}: {message}" if code else str(message)
+    return (str(told.code or ""), str(told.message)) if told is not None else ("", str(error.message))
