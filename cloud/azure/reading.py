@@ -96,7 +96,7 @@ def vm(raw: Any, told: Iterable[Any], address: str, *, name: str = "") -> Vm:
         state=state,
         address=address if state in ("starting", "running") else "",
         size=str(raw.hardware_profile.vm_size),
-        created=raw.time_created or datetime.fromtimestamp(0, UTC),
+        created=(raw.time_created or datetime.fromtimestamp(0, UTC)).astimezone(UTC),
         tags=dict(raw.tags or {}),
         reason=reason,
     )

@@ -10,7 +10,7 @@ import os
 import re
 import threading
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, TypeVar
 
 from azure.core.credentials import TokenCredential
@@ -91,6 +91,8 @@ class Session:
     def __init__(self, settings: AzureSettings) -> None:
         self._settings = settings
         self._clients: dict[str, Any] = {}
+        self._credential: TokenCredential | None = None
+        self._subscription = ""
         self._making = threading.RLock()
 
     @property
@@ -100,8 +102,7 @@ class Session:
         found = {key: os.environ.get(variable, "") for key, variable in wanted.items()}
         return found if all(found.values()) else dict.fromkeys(found, "")
 
-    @cached_property
-    def _credential(self) -> TokenCredential:
+    def _logged_in(self) -> TokenCredential:
         secret = self.secret
         if any(secret.values()):
             return ClientSecretCredential(**secret)
@@ -109,15 +110,20 @@ class Session:
             return DefaultAzureCredential()
         return AzureCliCredential()
 
-    @cached_property
+    @property
     def subscription(self) -> str:
         """SP_SUBSCRIPTION_ID, or the only one that we can see.
 
         Raises:
             InputError: there is none, or more than one.
         """
-        if told := os.environ.get("SP_SUBSCRIPTION_ID"):
-            return told
+        # One lock for all that is made once: with two, threads that need both wait for each other.
+        with self._making:
+            if not self._subscription:
+                self._subscription = os.environ.get("SP_SUBSCRIPTION_ID") or self._only_one()
+            return self._subscription
+
+    def _only_one(self) -> str:
         seen = [str(each.subscription_id) for each in self.list("subscriptions", "subscriptions.list")]
         if len(seen) != 1:
             raise InputError(f"{len(seen)} Azure subscriptions can be seen", hint="SP_SUBSCRIPTION_ID chooses one")
@@ -212,6 +218,7 @@ class Session:
 
     def _made(self, service: str) -> Any:
         endpoint = self._settings.endpoint
+        credential = self._credential = self._credential or self._logged_in()
         manner: dict[str, Any] = {
             "polling_interval": self._settings.poll,
             "retry_total": 3,
@@ -219,18 +226,18 @@ class Session:
             **({"base_url": endpoint, "credential_scopes": [f"{endpoint}/.default"]} if endpoint else {}),
         }
         if service == "subscriptions":
-            return SubscriptionClient(self._credential, **manner)
+            return SubscriptionClient(credential, **manner)
         if service == "network":
             # It is large, and few commands need it.
             from azure.mgmt.network import NetworkManagementClient
 
-            return NetworkManagementClient(self._credential, self.subscription, **manner)
+            return NetworkManagementClient(credential, self.subscription, **manner)
         kinds = {
             "compute": ComputeManagementClient,
             "deployments": DeploymentsMgmtClient,
             "resources": ResourceManagementClient,
         }
-        return kinds[service](self._credential, self.subscription, **manner)
+        return kinds[service](credential, self.subscription, **manner)
 
     def _asked(self, operation: str, ask: Callable[[], T]) -> T:
         try:
