@@ -430,7 +430,7 @@ class Arm:
             work.looks -= 1
             return False
         properties = work.thing.get("properties", {})
-        if properties.get("provisioningState") not in ("Failed", "Succeeded"):
+        if properties.get("provisioningState") not in ("Failed", "Succeeded", "Deleting"):
             properties["provisioningState"] = "Failed" if work.error else "Succeeded"
         return True
 
@@ -485,7 +485,11 @@ class Arm:
 
     def _written(self, path: str, kind: str, api: str, given: dict[str, Any], later: Fault | None) -> Answer:
         before = self.things.get(path.lower())
+        if before and kind == _VM and before.get("asked") == json.dumps(given):
+            return Answer(200, self._shown(path.lower(), ""), self._working(later, thing=before))
+        asked = json.dumps(given)
         self._made(path, kind, api, given, later)
+        self.things[path.lower()] |= {"asked": asked} if kind == _VM else {}
         thing = self.things[path.lower()]
         if later:
             thing["error"] = {"code": later.code, "message": later.message}
@@ -644,7 +648,7 @@ class Arm:
             ):
                 if used + cores > limit:
                     words = f"Operation could not be completed as it results in exceeding approved {what} quota."
-                    numbers = f"Current Limit: {limit}, Current Usage: {used}, Additional Required: {cores}"
+                    numbers = f"Current Limit: {limit}, Usage: {used}, Additional Required: {cores}"
                     raise Refusal(409, "OperationNotAllowed", f"{words} {numbers}")
             started, told = self._started_from(properties), _told({**properties["osProfile"], **properties})
             if not later or later.code.startswith("OSProvisioning"):
@@ -820,6 +824,8 @@ class Arm:
         return {"Retry-After": self.pace} if self.pace else {}
 
     def _progress(self, name: str, result: bool) -> Answer:
+        if name not in self._works:  # one who does not wait any more may still ask, and ask another one of us
+            raise Refusal(404, "NotFound", f"There is no operation {name}.")
         work = self._works[name]
         if not self._goes_on(work):
             where = (
@@ -897,7 +903,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_PATCH = do_POST = do_DELETE = do_HEAD = _any  # noqa: N815  # so http.server calls them
 
 
-_KEPT = ("state", "error")
+_KEPT = ("state", "error", "asked")
 """What is kept with a thing and no part of it."""
 
 
