@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import platformdirs
 
-from cloud.azure import rights
+from cloud.azure import creating, quota, rights
+from cloud.azure.fleet import AzureFleet
 from cloud.azure.images import AzureImages
-from cloud.azure.machines import AzureMachines
+from cloud.azure.runner_network import AzureNetwork
 from cloud.azure.session import Session
 from cloud.azure.settings import AzureSettings
+from cloud.base import Quota
 from cloud.caller import CallerSettings
 from cloud.work import Work
 
@@ -23,7 +27,13 @@ class AzureCloud:
         self._settings = settings
         work = Work(platformdirs.user_data_path("kontain") / "azure" / "builds")
         self.images = AzureImages(self._session, settings, us, work)
-        self.machines = AzureMachines(self._session, settings, us, work)
+        self.machines = AzureFleet(self._session, settings, us, work)
+        self.network = AzureNetwork(self._session, settings)
+
+    def quotas(self, size: str) -> Sequence[Quota]:
+        """Those of the location and of the size's family; none where we may not see them."""
+        sizes = creating.sizes(size, self._settings)
+        return quota.look(self._session, self._settings, sizes, self.machines.list)
 
     def check(self) -> str:
         """Where we are, whether the resource group of the images is there, and whether we have all rights in it."""

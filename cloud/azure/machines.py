@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from cloud import caller, names, ssh, userdata
-from cloud.azure import groups, network
+from cloud.azure import body, groups, network
 from cloud.azure.session import Session
 from cloud.azure.settings import AzureSettings
 from cloud.base import Image, Machine
@@ -56,20 +56,31 @@ class AzureMachines:
 
     def console(self, machine: Machine) -> str:
         """The last lines of its console, which Azure keeps as a file."""
-        import requests
-
         try:
-            told = self._session.call("compute", "virtual_machines.retrieve_boot_diagnostics_data", machine.id, _VM)
-            answer = requests.get(told.serial_console_log_blob_uri, timeout=30)
-            answer.raise_for_status()
-        except (KitError, requests.RequestException) as problem:
+            return "\n".join(self._printed(machine.id, _VM).splitlines()[-20:])
+        except KitError as problem:
             return f"(none: {problem})"
-        return "\n".join(answer.text.splitlines()[-20:])
 
     def destroy(self, machine: Machine) -> None:
         """Remove its resource group, and its keys."""
         groups.remove(self._session, machine.id)
         shutil.rmtree(machine.known_hosts.parent, ignore_errors=True)
+
+    def _printed(self, group: str, name: str) -> str:
+        """All that Azure has of what a VM printed.
+
+        Raises:
+            KitError: it has nothing.
+        """
+        import requests
+
+        told = self._session.call("compute", "virtual_machines.retrieve_boot_diagnostics_data", group, name)
+        try:
+            answer = requests.get(told.serial_console_log_blob_uri, timeout=30)
+            answer.raise_for_status()
+        except requests.RequestException as problem:
+            raise KitError(str(problem)) from problem
+        return answer.text
 
     def _deploy(self, group: str, image: Image, public: str, data: str, tags: dict[str, str]) -> None:
         location = self._settings.location
@@ -93,41 +104,20 @@ class AzureMachines:
         self._session.call("deployments", "deployments.begin_create_or_update", group, _VM, {"properties": deployment})
 
     def _vm(self, image: Image, public: str, tags: dict[str, str]) -> dict[str, Any]:
-        settings = self._settings
         # cloud-init makes this user where the user data names no other, and ours does.
-        admin = "azureuser"
-        key = {"path": f"/home/{admin}/.ssh/authorized_keys", "keyData": public}
-        properties: dict[str, Any] = {
-            "hardwareProfile": {"vmSize": settings.proof_size},
-            "storageProfile": {
-                "imageReference": {"id": image.id},
-                "osDisk": {"createOption": "FromImage", "deleteOption": "Delete", "caching": "ReadWrite"},
-            },
-            "osProfile": {
-                "computerName": _VM,
-                "adminUsername": admin,
-                "customData": "[parameters('data')]",
-                "linuxConfiguration": {"disablePasswordAuthentication": True, "ssh": {"publicKeys": [key]}},
-            },
-            "networkProfile": {
-                "networkInterfaces": [
-                    {"id": f"[resourceId('Microsoft.Network/networkInterfaces', '{network.INTERFACE}')]"}
-                ]
-            },
-            "diagnosticsProfile": {"bootDiagnostics": {"enabled": True}},
-        }
-        if settings.security_type == "TrustedLaunch":
-            properties["securityProfile"] = {
-                "securityType": "TrustedLaunch",
-                "uefiSettings": {"secureBootEnabled": settings.secure_boot, "vTpmEnabled": True},
-            }
+        properties = body.properties(
+            self._settings, image=image, size=self._settings.proof_size, name=_VM, user="azureuser", public=public
+        )
+        properties["osProfile"]["customData"] = "[parameters('data')]"
+        interface = f"[resourceId('Microsoft.Network/networkInterfaces', '{network.INTERFACE}')]"
+        properties["networkProfile"] = {"networkInterfaces": [{"id": interface}]}
         return {
             "type": "Microsoft.Compute/virtualMachines",
             "apiVersion": _API,
             "name": _VM,
-            "location": settings.location,
+            "location": self._settings.location,
             "tags": tags,
-            "dependsOn": [f"[resourceId('Microsoft.Network/networkInterfaces', '{network.INTERFACE}')]"],
+            "dependsOn": [interface],
             "properties": properties,
         }
 

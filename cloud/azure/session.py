@@ -10,13 +10,14 @@ import os
 import re
 import threading
 from collections.abc import Callable
-from functools import cached_property
+from functools import partial
 from typing import Any, TypeVar
 
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import AzureError as SdkError
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from azure.core.polling import LROPoller
+from azure.core.rest import HttpRequest
 from azure.identity import (
     AzureCliCredential,
     ClientSecretCredential,
@@ -37,7 +38,13 @@ T = TypeVar("T")
 _LATER = "the same command may work later"
 _LOGIN = "log in: SP_TENANT, SP_APPID and SP_PASSWORD, or az login; ./inv doctor --cloud azure looks again"
 RIGHTS = "docs/policies/azure.json has the rights that are needed"
-_QUOTA = "ask for more at Quotas in the portal, or set azure.build_size and azure.proof_size to others"
+_QUOTA = "ask for more at Quotas in the portal, or set azure.build_size, proof_size or runner_sizes to others"
+
+CAPACITY = (
+    *("SkuNotAvailable", "AllocationFailed", "ZonalAllocationFailed"),
+    *("OverconstrainedAllocationRequest", "OverconstrainedZonalAllocationRequest"),
+)
+"""There is no room for a VM of that size in that place; for another size, or in another place, there may be."""
 
 CODES: dict[str, tuple[type[KitError], str]] = {
     **dict.fromkeys(("AuthorizationFailed", "LinkedAuthorizationFailed"), (NotAllowed, RIGHTS)),
@@ -50,8 +57,8 @@ CODES: dict[str, tuple[type[KitError], str]] = {
     ),
     **dict.fromkeys(
         (
-            *("AllocationFailed", "InternalServerError", "OverconstrainedAllocationRequest", "RetryableError"),
-            *("ServerTimeout", "ServiceUnavailable", "SkuNotAvailable", "TooManyRequests", "ZonalAllocationFailed"),
+            *("InternalServerError", "RetryableError", "ServerTimeout", "ServiceUnavailable", "TooManyRequests"),
+            *CAPACITY,
         ),
         (TemporaryError, _LATER),
     ),
@@ -84,6 +91,8 @@ class Session:
     def __init__(self, settings: AzureSettings) -> None:
         self._settings = settings
         self._clients: dict[str, Any] = {}
+        self._credential: TokenCredential | None = None
+        self._subscription = ""
         self._making = threading.RLock()
 
     @property
@@ -93,8 +102,7 @@ class Session:
         found = {key: os.environ.get(variable, "") for key, variable in wanted.items()}
         return found if all(found.values()) else dict.fromkeys(found, "")
 
-    @cached_property
-    def _credential(self) -> TokenCredential:
+    def _logged_in(self) -> TokenCredential:
         secret = self.secret
         if any(secret.values()):
             return ClientSecretCredential(**secret)
@@ -102,15 +110,20 @@ class Session:
             return DefaultAzureCredential()
         return AzureCliCredential()
 
-    @cached_property
+    @property
     def subscription(self) -> str:
         """SP_SUBSCRIPTION_ID, or the only one that we can see.
 
         Raises:
             InputError: there is none, or more than one.
         """
-        if told := os.environ.get("SP_SUBSCRIPTION_ID"):
-            return told
+        # One lock for all that is made once: with two, threads that need both wait for each other.
+        with self._making:
+            if not self._subscription:
+                self._subscription = os.environ.get("SP_SUBSCRIPTION_ID") or self._only_one()
+            return self._subscription
+
+    def _only_one(self) -> str:
         seen = [str(each.subscription_id) for each in self.list("subscriptions", "subscriptions.list")]
         if len(seen) != 1:
             raise InputError(f"{len(seen)} Azure subscriptions can be seen", hint="SP_SUBSCRIPTION_ID chooses one")
@@ -126,11 +139,11 @@ class Session:
             TimedOut: it was not done within `timeout` seconds.
             AzureError: it refused; `status` is HTTP's.
         """
-        answer = self._begun(service, operation, *arguments, **named)
+        answer = self.begin(service, operation, *arguments, **named)
         return self._waited(operation, answer, timeout) if isinstance(answer, LROPoller) else answer
 
     def remove(self, service: str, operation: str, *where: str, timeout: float = 900, **named: Any) -> bool:
-        """Remove something, as `remove("compute", "images.begin_delete", group, name)`; whether it is gone.
+        """Remove or stop something, as `remove("compute", "images.begin_delete", group, name)`; whether that is done.
 
         It may be gone already. Its end is not waited for longer than `timeout` seconds, and not at all
         once the caller has stopped us: then it is begun.
@@ -139,7 +152,7 @@ class Session:
             KitError: as of `call`, but for TimedOut.
         """
         try:
-            poller = self._begun(service, operation, *where, **named)
+            poller = self.begin(service, operation, *where, **named)
             if wait.interrupted():
                 return False
             self._waited(operation, poller, timeout)
@@ -150,12 +163,43 @@ class Session:
                 raise
         return True
 
-    def _begun(self, service: str, operation: str, *arguments: Any, **named: Any) -> Any:
+    def begin(self, service: str, operation: str, *arguments: Any, **named: Any) -> Any:
+        """Begin a call, and do not wait for what takes long: `ended` tells of it.
+
+        Raises:
+            KitError: as of `call`.
+        """
         return self._asked(operation, lambda: self._operation(service, operation)(*arguments, **named))
 
+    def ended(self, operation: str, poller: LROPoller[Any]) -> bool:
+        """Whether what was begun is done.
+
+        Raises:
+            KitError: it failed; as of `call`.
+        """
+        if not poller.done():
+            return False
+        self._asked(operation, poller.result)
+        return True
+
     def _waited(self, operation: str, poller: LROPoller[Any], timeout: float) -> Any:
-        wait.until(lambda: poller.done() or None, what=_words(operation), timeout=timeout)
+        wait.until(lambda: poller.done() or None, what=_words(operation), timeout=timeout, every=0.1)
         return self._asked(operation, poller.result)
+
+    def pages(self, path: str, api: str) -> list[dict[str, Any]]:
+        """All that a path of the subscription lists: what its own client takes longer to load than to ask.
+
+        Raises:
+            KitError: as of `call`.
+        """
+        client = self._client("resources")
+        found: list[dict[str, Any]] = []
+        address: str = f"/subscriptions/{self.subscription}/{path}?api-version={api}"
+        while address:
+            told = self._asked(path.rpartition("/")[2], partial(_sent, client, address))
+            found += told["value"]
+            address = told.get("nextLink") or ""
+        return found
 
     def list(self, service: str, operation: str, *arguments: Any, **named: Any) -> list[Any]:
         """All that a call lists, of all its pages."""
@@ -174,6 +218,7 @@ class Session:
 
     def _made(self, service: str) -> Any:
         endpoint = self._settings.endpoint
+        credential = self._credential = self._credential or self._logged_in()
         manner: dict[str, Any] = {
             "polling_interval": self._settings.poll,
             "retry_total": 3,
@@ -181,13 +226,18 @@ class Session:
             **({"base_url": endpoint, "credential_scopes": [f"{endpoint}/.default"]} if endpoint else {}),
         }
         if service == "subscriptions":
-            return SubscriptionClient(self._credential, **manner)
+            return SubscriptionClient(credential, **manner)
+        if service == "network":
+            # It is large, and few commands need it.
+            from azure.mgmt.network import NetworkManagementClient
+
+            return NetworkManagementClient(credential, self.subscription, **manner)
         kinds = {
             "compute": ComputeManagementClient,
             "deployments": DeploymentsMgmtClient,
             "resources": ResourceManagementClient,
         }
-        return kinds[service](self._credential, self.subscription, **manner)
+        return kinds[service](credential, self.subscription, **manner)
 
     def _asked(self, operation: str, ask: Callable[[], T]) -> T:
         try:
@@ -208,6 +258,18 @@ def missing_is_none(ask: Callable[[], T]) -> T | None:
         if error.status != 404:
             raise
         return None
+
+
+def code_of(problem: KitError) -> str:
+    """Azure's own word for what failed; empty where it has none."""
+    cause = problem.__cause__
+    return _innermost(cause)[0] if isinstance(cause, HttpResponseError) else ""
+
+
+def _sent(client: Any, address: str) -> Any:
+    answer = client.send_request(HttpRequest("GET", address))
+    answer.raise_for_status()
+    return answer.json()
 
 
 def _words(operation: str) -> str:
@@ -232,9 +294,13 @@ def _told(error: HttpResponseError, what: str) -> KitError:
 
 
 def _short(error: HttpResponseError) -> str:
-    """The innermost error that it tells of: a deployment that failed wraps that of the resource."""
+    code, message = _innermost(error)
+    return f"{code}: {message}" if code else message
+
+
+def _innermost(error: HttpResponseError) -> tuple[str, str]:
+    """Code and message of the innermost error that it tells of: a deployment that failed wraps that of the resource."""
     told: Any = error.error
     while told is not None and getattr(told, "details", None):
         told = told.details[0]
-    code, message = (told.code, told.message) if told is not None else ("", error.message)
-    return f"{code}: {message}" if code else str(message)
+    return (str(told.code or ""), str(told.message)) if told is not None else ("", str(error.message))

@@ -10,6 +10,7 @@ Gibibytes = Annotated[int, Meta(ge=30, le=4095)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Seconds = Annotated[int, Meta(ge=1, le=86400)]
 Name = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9]([a-zA-Z0-9._-]{0,78}[a-zA-Z0-9])?\Z")]
+Network = Annotated[str, Meta(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}\Z")]
 Endpoint = Annotated[str, Meta(pattern=r"^(https://[^\s/]+)?\Z")]
 
 
@@ -44,5 +45,22 @@ class AzureSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds in which Azure must have made and copied an image's version."""
     poll: Seconds
     """Seconds between two looks at something that Azure works on."""
+    runner_sizes: list[str]
+    """Sizes of runners, in the order in which they are tried. All of these can run VMs of their own: newer ones want
+    disks that an image of the first kind can't have (NVMe), older ones can't."""
+    zones: list[str]
+    """Availability zones of runners, in the order in which they are tried; none: Azure chooses."""
+    runner_disk: Annotated[int, Meta(ge=0, le=4095)]
+    """GiB of a runner's disk; 0: as large as its image's."""
+    runner_group: Name
+    """The resource group of all runners and their network; `runners.setup-network` makes it."""
+    network: Annotated[str, Meta(pattern=r"^[a-zA-Z0-9]([a-zA-Z0-9._-]{0,62}[a-zA-Z0-9_])?\Z")]
+    """The virtual network of runners, and its security group."""
+    range: Network
+    """The addresses in it, as `10.77.0.0/20`."""
+    tags: dict[str, str]
+    """Tags that all that runners consist of has besides ours."""
+    runner_poll: Annotated[float, Meta(gt=0, le=60)]
+    """Seconds between two looks at a runner that Azure works on."""
     endpoint: Endpoint
     """The resource manager of another Azure (a sovereign cloud, Azure Stack); empty: the public one."""

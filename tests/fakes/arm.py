@@ -8,6 +8,7 @@ SDKs and packer reach it under Azure's own names: HTTPS_PROXY leads them here, a
 from __future__ import annotations
 
 import base64
+import ipaddress
 import json
 import re
 import socket
@@ -25,7 +26,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import trustme
 
-from cloud import userdata
+from cloud import names, userdata, wait
 from tests.fakes import template
 from tests.fakes.contract import wrongs
 from tests.fakes.guests import Guests, Paper, pass_on
@@ -47,12 +48,34 @@ _KINDS = {
     "microsoft.compute/galleries/images/versions": "GalleryImageVersion",
     "microsoft.compute/images": "Image",
     "microsoft.compute/virtualmachines": "VirtualMachine",
+    "microsoft.network/networksecuritygroups": "NetworkSecurityGroup",
+    "microsoft.network/networksecuritygroups/securityrules": "SecurityRule",
+    "microsoft.network/virtualnetworks": "VirtualNetwork",
+    "microsoft.network/virtualnetworks/subnets": "Subnet",
 }
 """The SDK's names of what a body is held against."""
 _SINCE = "2019-07-01"
 """Packer 1.6.6 speaks an older language: such bodies are others."""
-_CORES = {"Standard_D4s_v5": 4, "Standard_B2s": 2}
-_COLLECTIONS = ("virtualMachines", "images", "galleries", "versions", "disks", "operations", "permissions")
+_SIZES = {
+    "Standard_D4s_v5": (4, "standardDSv5Family"),
+    "Standard_D4ds_v5": (4, "standardDDSv5Family"),
+    "Standard_D8s_v5": (8, "standardDSv5Family"),
+    "Standard_D4s_v4": (4, "standardDSv4Family"),
+    "Standard_D4s_v3": (4, "standardDSv3Family"),
+    "Standard_B2s": (2, "standardBSFamily"),
+}
+"""Processors and family of each size that there is."""
+_COLLECTIONS = (
+    *("virtualMachines", "images", "galleries", "versions", "disks", "operations", "permissions"),
+    *("networkInterfaces", "publicIPAddresses", "securityRules", "virtualNetworks", "networkSecurityGroups"),
+)
+_RESERVED = ("admin", "administrator", "root", "guest", "test", "user1")
+"""Some of the names that Azure has no user of ("FAQ about Linux VMs")."""
+_VM, _NIC, _IP, _DISK = (
+    *("microsoft.compute/virtualmachines", "microsoft.network/networkinterfaces"),
+    *("microsoft.network/publicipaddresses", "microsoft.compute/disks"),
+)
+_RULE = "microsoft.network/networksecuritygroups/securityrules"
 
 
 @dataclass
@@ -64,6 +87,26 @@ class Fault:
     status: int
     times: int
     message: str = ""
+    after: bool = False
+    """The work is done, and the answer is lost."""
+    skip: int = 0
+    """How many calls pass before it comes."""
+
+
+class Lost(Exception):
+    """A call that gets no answer: the connection ends."""
+
+
+KINDS = {
+    "refused": ("Conflict", 409),
+    "throttled": ("TooManyRequests", 429),
+    "broken": ("InternalServerError", 500),
+    "denied": ("AuthorizationFailed", 403),
+    "capacity": ("SkuNotAvailable", 409),
+    "reset": ("", 0),
+    "lost": ("", 0),
+}
+"""What can happen to any call, and what its answer is then."""
 
 
 @dataclass
@@ -113,8 +156,19 @@ class Arm:
     """What was called though the role that we give out does not allow it, and what this fake could not answer."""
     cores: int = 10
     """The quota: how many processors all VMs together may have."""
+    families: dict[str, int] = field(default_factory=dict)
+    """How many those of one family may have, where that is less."""
     lag: int = 1
     """How many looks at something that takes long say that it is not done."""
+    pace: str = "1"
+    """The seconds that one is to wait between two looks; empty: as one likes."""
+    page: int = 100
+    """How many things a page of a list has."""
+    left_out: set[str] = field(default_factory=set)
+    """Names of VMs that the list of states has not, as happens."""
+    zones: tuple[str, ...] = ("1", "2", "3")
+    asked: int = 0
+    """How many calls came that are no looks at something that takes long."""
 
     def __enter__(self) -> Arm:
         (self.folder / "vms").mkdir(parents=True)
@@ -159,9 +213,42 @@ class Arm:
             "KM_PACKER__MINIMUM": "1.6.6",
         }
 
-    def fails(self, action: str, code: str, status: int = 400, *, times: int = 1, message: str = "") -> None:
-        """Let the next calls of that action end so."""
-        self.faults.append(Fault(action, code, status, times, message or f"{code}, as was asked for"))
+    def fails(
+        self,
+        action: str,
+        code: str,
+        status: int = 400,
+        *,
+        times: int = 1,
+        message: str = "",
+        after: bool = False,
+        skip: int = 0,
+    ) -> None:
+        """Let the next calls of that action end so; with `after` the work is done, and its answer is lost."""
+        self.faults.append(Fault(action, code, status, times, message or f"{code}, as was asked for", after, skip))
+
+    def fails_at(self, number: int, kind: str, *, times: int = 1) -> None:
+        """Let the call of that number, counted from now on, and so many after it, end in one of the `KINDS`."""
+        code, status = KINDS[kind]
+        fault = Fault("*", code, status, times, f"{kind}, as was asked for", kind == "lost", number - 1)
+        self.faults.append(fault)
+
+    def existing(self) -> list[str]:
+        """All that is billed, or lets somebody in: VMs, interfaces, addresses, disks, ssh rules of VMs."""
+        kinds = (_VM, _NIC, _IP, _DISK, _RULE)
+        return sorted(thing["id"] for key, thing in self.things.items() if _kind(key) in kinds)
+
+    def vm(self, name: str) -> dict[str, Any]:
+        """The VM of that name, as it is kept."""
+        return next(thing for key, thing in self.things.items() if _kind(key) == _VM and thing["name"] == name)
+
+    def switches_itself_off(self, name: str) -> None:
+        """Let the VM's guest end by itself."""
+        self.guests.halt(_guest(self.vm(name)["id"]))
+
+    def user_data(self, name: str) -> str:
+        """What can be read in the VM of that name."""
+        return base64.b64decode(self.vm(name)["properties"].get("userData", "")).decode()
 
     def actions(self) -> list[str]:
         """What was called, in order."""
@@ -187,7 +274,11 @@ class Arm:
                 if not re.fullmatch(r"20\d\d-\d\d-\d\d(-preview)?", query.get("api-version", "")):
                     raise Refusal(400, "MissingApiVersionParameter", "The api-version query parameter is required")
                 given = json.loads(body) if body else None
-                return self._answer(method, split.path.rstrip("/"), query, given)
+                self._late: Fault | None = None
+                answer = self._answer(method, split.path.rstrip("/"), query, given)
+                if self._late:
+                    raise Lost
+                return answer
             except Refusal as refusal:
                 told = {"code": refusal.code, "message": refusal.message or refusal.code}
                 return Answer(refusal.status, {"error": told}, {"Retry-After": "1"} if refusal.status == 429 else {})
@@ -203,23 +294,38 @@ class Arm:
         action = _action(method, path)
         later = self._allowed(action, given)
         kind = _kind(path)
-        if "/artifacttypes/vmimage/" in path.lower():
-            return self._offered(path)
-        if kind == "microsoft.authorization/permissions":
-            return Answer(200, {"value": [{"actions": self.rights, "notActions": []}]})
+        if answer := self._special(method, path, kind, query, given):
+            return answer
         if "/providers/" not in path:
             return self._of_group(method, path, query, given)
         if "/resourcegroups/" in path.lower() and _group_of(path) not in self.things:
             raise Refusal(404, "ResourceGroupNotFound", f"Resource group '{path.split('/')[4]}' could not be found.")
         if kind.startswith("microsoft.resources/deployments"):
             return self._of_deployment(method, path, query, given, later)
-        if method in ("PUT", "PATCH"):
-            return self._written(path, kind, query["api-version"], given, later)
-        if method == "POST":
-            return self._asked_to(path, later)
-        if method == "DELETE":
-            return self._deleted(path, later)
-        return self._read(path, kind)
+        match method:
+            case "PATCH":
+                return self._patched(path, given, later)
+            case "PUT":
+                return self._written(path, kind, query["api-version"], given, later)
+            case "POST":
+                return self._asked_to(path, later)
+            case "DELETE":
+                return self._deleted(path, later)
+        return self._read(path, kind, query)
+
+    def _special(self, method: str, path: str, kind: str, query: dict[str, str], given: Any) -> Answer | None:
+        """What is no resource: offers, limits, sizes, rights, tags."""
+        if "/artifacttypes/vmimage/" in path.lower():
+            return self._offered(path)
+        if kind == "microsoft.resources/tags":
+            return self._tagged(method, path, given)
+        if kind == "microsoft.compute/locations/usages":
+            return self._paged(self._usages(), path, query)
+        if kind == "microsoft.compute/skus":
+            return self._paged(_skus(), path, query)
+        if kind == "microsoft.authorization/permissions":
+            return Answer(200, {"value": [{"actions": self.rights, "notActions": []}]})
+        return None
 
     def _allowed(self, action: str, given: Any) -> Fault | None:
         """Note the call, and refuse what the role does not allow; a fault that shows itself later is returned."""
@@ -229,75 +335,324 @@ class Arm:
                 self.refused.append(action)
             words = f"The client '{APP}' does not have authorization to perform action '{action}' over scope 'it'."
             raise Refusal(403, "AuthorizationFailed", words)
+        return self._fault(action)
+
+    def _fault(self, action: str) -> Fault | None:
+        self.asked += 1
         for fault in self.faults:
-            if fault.action.lower() == action.lower() and fault.times:
-                fault.times -= 1
-                if fault.status == 200:
-                    return fault
+            if fault.action.lower() not in ("*", action.lower()) or not fault.times:
+                continue
+            if fault.skip:
+                fault.skip -= 1
+                continue
+            fault.times -= 1
+            if fault.after:
+                self._late = fault
+            elif not fault.status:
+                raise Lost
+            elif fault.status == 200:
+                return fault
+            else:
                 raise Refusal(fault.status, fault.code, fault.message)
         return None
 
-    def _read(self, path: str, kind: str) -> Answer:
+    def _read(self, path: str, kind: str, query: dict[str, str]) -> Answer:
         if path.lower() in self.things:
-            return Answer(200, self.things[path.lower()])
+            return Answer(200, self._shown(path.lower(), query.get("$expand", "").lower()))
         if path.rpartition("/")[2].lower() in [name.lower() for name in _COLLECTIONS]:
             parent = path.rpartition("/")[0].lower()
             if "/galleries/" in parent and parent not in self.things:
                 raise Refusal(404, "ParentResourceNotFound", "Can not perform requested operation on nested resource.")
             scope = parent.partition("/providers/")[0]
             ours = [thing for key, thing in self.things.items() if key.startswith(f"{scope}/") and _kind(key) == kind]
-            below = [thing for thing in ours if "/galleries/" not in parent or thing["id"].lower().startswith(parent)]
-            return Answer(200, {"value": below})
+            nested = "/galleries/" in parent or kind == _RULE
+            if kind == _RULE and parent not in self.things:
+                raise Refusal(404, "ResourceNotFound", f"The Resource '{parent}' was not found.")
+            below = [thing for thing in ours if not nested or thing["id"].lower().startswith(f"{parent}/")]
+            if query.get("statusonly") == "true":
+                return self._paged(
+                    [self._status(each) for each in below if each["name"] not in self.left_out], path, query
+                )
+            return self._paged([self._shown(each["id"].lower(), "") for each in below], path, query)
         raise Refusal(404, "ResourceNotFound", f"The Resource '{path}' was not found.")
+
+    def _paged(self, things: list[dict[str, Any]], path: str, query: dict[str, str]) -> Answer:
+        start = int(query.get("$skiptoken", "0"))
+        told: dict[str, Any] = {"value": things[start : start + self.page]}
+        if things[start + self.page :]:
+            rest = "".join(f"&{key}={text}" for key, text in query.items() if key != "$skiptoken")
+            told["nextLink"] = f"https://{HOSTS[0]}{path}?$skiptoken={start + self.page}{rest.replace(' ', '%20')}"
+        return Answer(200, told)
+
+    def _shown(self, key: str, expand: str) -> dict[str, Any]:
+        """A thing as it is told of: a VM without its user data, and with its state where one asks for that."""
+        thing = self.things[key]
+        if _kind(key).startswith("microsoft.network/") or _kind(key) == _VM:
+            self._looked_at(thing)
+        if _kind(key) != _VM:
+            return thing
+        hidden = {"userData"} if expand != "userdata" else set()
+        properties = {name: value for name, value in thing["properties"].items() if name not in hidden}
+        if expand == "instanceview":
+            properties["instanceView"] = {"statuses": self._statuses(thing)}
+        return {**{name: value for name, value in thing.items() if name not in _KEPT}, "properties": properties}
+
+    def _status(self, thing: dict[str, Any]) -> dict[str, Any]:
+        """A VM in the list of states: without its tags, and most else."""
+        view = {"statuses": self._statuses(thing)}
+        state = thing["properties"]["provisioningState"]
+        return {
+            **{name: thing[name] for name in ("id", "name", "type", "location") if name in thing},
+            "properties": {"vmId": thing["properties"]["vmId"], "provisioningState": state, "instanceView": view},
+        }
+
+    def _statuses(self, thing: dict[str, Any]) -> list[dict[str, str]]:
+        state, error = thing["properties"].get("provisioningState", ""), thing.get("error")
+        word = f"failed/{error['code']}" if state == "Failed" and error else state.lower()
+        told = {"code": f"ProvisioningState/{word}", "level": "Error" if error else "Info", "displayStatus": state}
+        if error:
+            told["message"] = error["message"]
+        power = thing.get("state") or ("running" if self.guests.runs(_guest(thing["id"])) else "stopped")
+        if power == "none":
+            return [told]
+        power = "deallocated" if power == "generalized" else power
+        return [told, {"code": f"PowerState/{power}", "level": "Info", "displayStatus": f"VM {power}"}]
+
+    def _looked_at(self, thing: dict[str, Any]) -> None:
+        """What takes long goes on, also where nobody asks how it does."""
+        for work in self._works.values():
+            if work.thing is thing:
+                self._goes_on(work)
+
+    def _goes_on(self, work: Work) -> bool:
+        """Whether it is done."""
+        if work.looks:
+            work.looks -= 1
+            return False
+        properties = work.thing.get("properties", {})
+        if properties.get("provisioningState") not in ("Failed", "Succeeded", "Deleting"):
+            properties["provisioningState"] = "Failed" if work.error else "Succeeded"
+        return True
+
+    def _usages(self) -> list[dict[str, Any]]:
+        told = [("cores", "Total Regional vCPUs", self.cores, self._used(""))]
+        told += [
+            (family, f"{family} vCPUs", self.families.get(family, self.cores), self._used(family))
+            for family in sorted({each for _, each in _SIZES.values()})
+        ]
+        return [
+            {"unit": "Count", "limit": limit, "currentValue": used, "name": {"value": name, "localizedValue": words}}
+            for name, words, limit, used in told
+        ]
+
+    def _used(self, family: str) -> int:
+        """Processors of all VMs, those that are deallocated too ("vCPU quotas")."""
+        sizes = [thing["properties"] for key, thing in self.things.items() if _kind(key) == _VM]
+        each = [_SIZES[properties["hardwareProfile"]["vmSize"]] for properties in sizes]
+        return sum(cores for cores, of in each if family in ("", of))
+
+    def _tagged(self, method: str, path: str, given: Any) -> Answer:
+        thing = self.things.get(path.lower().partition("/providers/microsoft.resources/tags")[0])
+        if thing is None:
+            raise Refusal(404, "ResourceNotFound", f"The Resource '{path}' was not found.")
+        if method == "PATCH":
+            tags = dict(thing.get("tags", {}))
+            wanted = given["properties"]["tags"]
+            if given["operation"] == "Merge":
+                tags |= wanted
+            else:
+                assert given["operation"] == "Delete", given
+                tags = {key: text for key, text in tags.items() if wanted.get(key) != text}
+            _well_tagged(tags)
+            thing["tags"] = tags
+        return Answer(200, {"id": path, "name": "default", "properties": {"tags": thing.get("tags", {})}})
+
+    def _patched(self, path: str, given: dict[str, Any], later: Fault | None) -> Answer:
+        thing = self.things.get(path.lower())
+        if thing is None:
+            raise Refusal(404, "ResourceNotFound", f"The Resource '{path}' was not found.")
+        assert _kind(path) == _VM, path
+        if found := wrongs(given, "VirtualMachineUpdate"):
+            raise Refusal(400, "InvalidRequestContent", "; ".join(found))
+        properties = given.get("properties", {})
+        if unknown := set(properties) - {"userData"}:
+            raise Refusal(409, "PropertyChangeNotAllowed", f"Changing property '{unknown.pop()}' is not allowed.")
+        if "userData" in properties:
+            _told(properties)
+        thing["properties"] |= properties
+        thing["tags"] = given.get("tags", thing.get("tags", {}))
+        return Answer(200, self._shown(path.lower(), ""), self._working(later, thing=thing))
 
     def _written(self, path: str, kind: str, api: str, given: dict[str, Any], later: Fault | None) -> Answer:
         before = self.things.get(path.lower())
+        if before and kind == _VM and before.get("asked") == json.dumps(given):
+            return Answer(200, self._shown(path.lower(), ""), self._working(later, thing=before))
+        asked = json.dumps(given)
         self._made(path, kind, api, given, later)
+        self.things[path.lower()] |= {"asked": asked} if kind == _VM else {}
         thing = self.things[path.lower()]
-        return Answer(201 if before is None else 200, thing, self._working(later, thing=thing))
+        if later:
+            thing["error"] = {"code": later.code, "message": later.message}
+        headers = self._working(later, thing=thing)
+        return Answer(201 if before is None else 200, self._shown(path.lower(), ""), headers)
 
     def _made(self, path: str, kind: str, api: str, given: dict[str, Any], later: Fault | None) -> None:
         if kind in _KINDS and api >= _SINCE and (found := wrongs(given, _KINDS[kind])):
             raise Refusal(400, "InvalidRequestContent", "; ".join(found))
         parent = path.rpartition("/")[0].rpartition("/")[0]
-        if "/galleries/" in parent.lower() + "/" and kind.count("/") > 1 and parent.lower() not in self.things:
+        nested = "/galleries/" in parent.lower() + "/" or kind.startswith("microsoft.network/")
+        if nested and kind.count("/") > 1 and parent.lower() not in self.things:
             raise Refusal(404, "ParentResourceNotFound", f"{parent} was not found.")
         if kind == "microsoft.compute/galleries/images/versions":
             given = _as_newer(given)
         before = self.things.get(path.lower())
         name = path.rpartition("/")[2]
         _well_named(kind, name)
+        _well_tagged(given.get("tags", {}))
+        if kind.startswith("microsoft.network/"):
+            self._joins(path, kind, given)
         if before is None:
-            self._happens(path, kind, given)
+            self._happens(path, kind, given, later)
+        elif kind == _VM:
+            raise Refusal(409, "PropertyChangeNotAllowed", f"{name} is there.")
         elif kind.endswith("/versions") and given["properties"]["storageProfile"] != before["properties"].get(
             "storageProfile"
         ):
             raise Refusal(409, "PropertyChangeNotAllowed", "Changing property 'storageProfile' is not allowed.")
         properties = {**given.get("properties", {}), "provisioningState": "Creating"}
-        if kind == "microsoft.network/publicipaddresses":
+        if kind == _IP:
             properties["ipAddress"] = "127.0.0.1"
-        if kind == "microsoft.compute/virtualmachines":
-            properties["vmId"] = str(uuid.uuid4())
-            properties["osProfile"].pop("customData", None)
-            group, disk = path.partition("/providers/")[0], properties["storageProfile"]["osDisk"]
-            disk["managedDisk"] = {"id": f"{group}/providers/Microsoft.Compute/disks/{disk.get('name', 'os')}"}
-            self.put(disk["managedDisk"]["id"], {"properties": {"diskState": "Attached"}})
         # A path is read in any case of letters, and told as it was first written.
-        told = {"id": before["id"] if before else path, "name": name, "type": kind}
+        told: dict[str, Any] = {"id": before["id"] if before else path, "name": name, "type": kind}
+        if kind == _VM:
+            self._furnished(path, properties, given)
+            if later and not later.code.startswith("OSProvisioning"):
+                told["state"] = "none"
         self.things[path.lower()] = {**given, **told, "properties": properties}
 
-    def _happens(self, path: str, kind: str, given: dict[str, Any]) -> None:
+    def _furnished(self, path: str, properties: dict[str, Any], given: dict[str, Any]) -> None:
+        """Make what a VM consists of, as far as it is not there."""
+        group, tags = path.partition("/providers/")[0], given.get("tags", {})
+        properties["vmId"] = str(uuid.uuid4())
+        properties["timeCreated"] = names.moment(wait.clock.now())
+        properties["osProfile"].pop("customData", None)
+        disk = properties["storageProfile"]["osDisk"]
+        disk["managedDisk"] = {"id": f"{group}/providers/Microsoft.Compute/disks/{disk.get('name', 'os')}"}
+        attached = {"managedBy": path, "tags": tags, "properties": {"diskState": "Attached"}}
+        self.put(disk["managedDisk"]["id"], attached)
+        network = dict(properties["networkProfile"])
+        for told in network.pop("networkInterfaceConfigurations", ()):
+            where = f"{group}/providers/Microsoft.Network/networkInterfaces/{told['name']}"
+            ways = []
+            for number, each in enumerate(told["properties"]["ipConfigurations"]):
+                way = dict(each["properties"])
+                if address := way.pop("publicIPAddressConfiguration", None):
+                    way["publicIPAddress"] = {
+                        "id": f"{group}/providers/Microsoft.Network/publicIPAddresses/{address['name']}"
+                    }
+                    held = {
+                        "ipAddress": "127.0.0.1",
+                        "ipConfiguration": {"id": f"{where}/ipConfigurations/{each['name']}"},
+                    }
+                    self.put(way["publicIPAddress"]["id"], {"tags": address.get("tags", {}), "properties": held})
+                way["privateIPAddress"] = f"10.77.0.{4 + len(self.things) % 250 + number}"
+                ways.append({"name": each["name"], "properties": way})
+            interface = {"ipConfigurations": ways, "virtualMachine": {"id": path}}
+            self.put(where, {"tags": told.get("tags", {}), "properties": interface})
+            network["networkInterfaces"] = [{"id": where, "properties": {"primary": True, "deleteOption": "Delete"}}]
+        properties["networkProfile"] = network
+
+    def _inline(self, path: str, properties: dict[str, Any]) -> None:
+        """Hold the network of a VM in one call against what is there, and what we may do."""
+        network = properties["networkProfile"]
+        made = network.get("networkInterfaceConfigurations", ())
+        if made and network.get("networkApiVersion") not in ("2020-11-01", "2022-11-01"):
+            raise Refusal(400, "InvalidParameter", "networkApiVersion is needed")
+        for told in made:
+            for action in (
+                "networkInterfaces/write",
+                "networkInterfaces/join/action",
+                "virtualNetworks/subnets/join/action",
+            ):
+                self._may(f"Microsoft.Network/{action}")
+            for each in told["properties"]["ipConfigurations"]:
+                way = each["properties"]
+                if self._subnet(way["subnet"]["id"]) is None:
+                    raise Refusal(400, "InvalidResourceReference", f"Resource {way['subnet']['id']} was not found.")
+                address = way.get("publicIPAddressConfiguration")
+                if address and address.get("sku", {}).get("name") != "Standard":
+                    raise Refusal(
+                        400, "IPv4BasicSkuPublicIpCountLimitReached", "Basic addresses are no longer given out"
+                    )
+        for told in network.get("networkInterfaces", ()):
+            if told["id"].lower() not in self.things:
+                raise Refusal(404, "InvalidResourceReference", f"Resource {told['id']} was not found.")
+
+    def _subnet(self, path: str) -> dict[str, Any] | None:
+        parent, _, name = path.lower().partition("/subnets/")
+        found = self.things.get(parent, {}).get("properties", {}).get("subnets", ())
+        return next((each for each in found if each["name"].lower() == name), None)
+
+    def _joins(self, path: str, kind: str, given: dict[str, Any]) -> None:
+        """Hold what makes a network against what is there."""
+        properties = given.get("properties", {})
+        parent = path.rpartition("/")[0].rpartition("/")[0]
+        if kind == _RULE:
+            _well_ruled(properties)
+            others = [thing for key, thing in self.things.items() if key.startswith(f"{parent.lower()}/securityrules/")]
+            for thing in others:
+                same = all(thing["properties"][each] == properties[each] for each in ("priority", "direction"))
+                if same and thing["id"].lower() != path.lower():
+                    raise Refusal(
+                        400, "SecurityRuleConflict", f"Rules can not have the same priority as {thing['name']}."
+                    )
+        elif kind.startswith("microsoft.network/virtualnetworks"):
+            whole = properties if kind.endswith("networks") else self.things[parent.lower()]["properties"]
+            spaces = [ipaddress.ip_network(each) for each in whole["addressSpace"]["addressPrefixes"]]
+            inside = properties.get("subnets", ()) if kind.endswith("networks") else [{"properties": properties}]
+            for each in inside:
+                prefix = ipaddress.ip_network(each["properties"]["addressPrefix"])
+                if not any(prefix.subnet_of(space) for space in spaces):  # type: ignore[arg-type]
+                    raise Refusal(400, "NetcfgInvalidSubnet", f"Subnet {prefix} is not in {spaces}.")
+                firewall = each["properties"].get("networkSecurityGroup", {}).get("id")
+                if firewall and firewall.lower() not in self.things:
+                    raise Refusal(400, "InvalidResourceReference", f"Resource {firewall} was not found.")
+            if kind.endswith("subnets"):
+                others = [each for each in whole.get("subnets", ()) if each["name"] != path.rpartition("/")[2]]
+                whole["subnets"] = [*others, {"name": path.rpartition("/")[2], "id": path, "properties": properties}]
+
+    def _may(self, action: str) -> None:
+        """Refuse what the role does not allow: a part of a call that makes more than one thing."""
+        if not _among(action, self.rights):
+            if not _among(action, ROLE_ACTIONS):
+                self.refused.append(action)
+            raise Refusal(
+                403, "LinkedAuthorizationFailed", f"no authorization to perform action '{action}' over scope 'it'"
+            )
+
+    def _happens(self, path: str, kind: str, given: dict[str, Any], later: Fault | None) -> None:
         """Do to the VMs and their disks what a new resource means."""
         properties = given.get("properties", {})
-        if kind == "microsoft.compute/virtualmachines":
-            sizes = [thing["properties"] for key, thing in self.things.items() if _kind(key) == kind]
-            used = sum(_CORES[each["hardwareProfile"]["vmSize"]] for each in sizes)
-            if used + _CORES[properties["hardwareProfile"]["vmSize"]] > self.cores:
-                words = (
-                    "Operation could not be completed as it results in exceeding approved Total Regional Cores quota."
-                )
-                raise Refusal(409, "OperationNotAllowed", f"{words} Current Limit: {self.cores}, Usage: {used}")
-            self.guests.boot(_guest(path), self._started_from(properties), _told(properties["osProfile"]))
+        if kind == _VM:
+            size = properties["hardwareProfile"]["vmSize"]
+            if size not in _SIZES:
+                raise Refusal(400, "InvalidParameter", f"The value {size} provided for the VM size is not valid.")
+            if unknown := set(given.get("zones", ())) - set(self.zones):
+                raise Refusal(400, "InvalidAvailabilityZone", f"The zone(s) '{unknown.pop()}' is not supported.")
+            _well_told(properties["osProfile"])
+            self._inline(path, properties)
+            cores, family = _SIZES[size]
+            for limit, used, what in (
+                (self.cores, self._used(""), "Total Regional Cores"),
+                (self.families.get(family, self.cores), self._used(family), f"{family} Cores"),
+            ):
+                if used + cores > limit:
+                    words = f"Operation could not be completed as it results in exceeding approved {what} quota."
+                    numbers = f"Current Limit: {limit}, Usage: {used}, Additional Required: {cores}"
+                    raise Refusal(409, "OperationNotAllowed", f"{words} {numbers}")
+            started, told = self._started_from(properties), _told({**properties["osProfile"], **properties})
+            if not later or later.code.startswith("OSProvisioning"):
+                self.guests.boot(_guest(path), started, told)
         elif kind == "microsoft.compute/images":
             machine = properties["sourceVirtualMachine"]["id"]
             state = self.things.get(machine.lower(), {}).get("state")
@@ -334,10 +689,17 @@ class Arm:
                 raise Refusal(409, "OperationNotAllowed", "The VM is not deallocated.")
             machine["state"] = "generalized"
             return Answer(200)
-        assert verb in ("deallocate", "powerOff"), verb
-        self.guests.halt(_guest(thing))
-        machine["state"] = "deallocated" if verb == "deallocate" else "stopped"
-        return Answer(202, None, self._working(later))
+        if later:
+            return Answer(202, None, self._working(later))
+        if verb == "start":
+            if machine.get("state") in ("deallocated", "stopped") or not self.guests.runs(_guest(thing)):
+                self.guests.boot(_guest(thing), self.disk, "")
+                machine.pop("state", None)
+        else:
+            assert verb in ("deallocate", "powerOff"), verb
+            self.guests.halt(_guest(thing))
+            machine["state"] = "deallocated" if verb == "deallocate" else machine.get("state", "stopped")
+        return Answer(202, None, self._working(None))
 
     def _deleted(self, path: str, later: Fault | None) -> Answer:
         if path.lower() not in self.things:
@@ -345,12 +707,38 @@ class Arm:
         below = [key for key in self.things if key.startswith(f"{path.lower()}/")]
         if "/galleries/" in path.lower() and below:
             raise Refusal(409, "CannotDeleteResource", "Can not delete resource before nested resources are deleted.")
+        self._free(path)
         if not later:
-            for key in [path.lower(), *below]:
-                del self.things[key]
-                if _kind(key) == "microsoft.compute/virtualmachines":
+            for key in [path.lower(), *below, *self._ends_with(path)]:
+                if self.things.pop(key, None) is not None and _kind(key) == _VM:
                     self.guests.erase(_guest(key))
         return Answer(202, None, self._working(later))
+
+    def _free(self, path: str) -> None:
+        """Refuse to remove what something else needs."""
+        held, kind = self.things[path.lower()], _kind(path)
+        if kind == _NIC and held["properties"].get("virtualMachine", {}).get("id", "").lower() in self.things:
+            raise Refusal(400, "NicInUse", f"Network Interface {path} is used by existing resource.")
+        way = held.get("properties", {}).get("ipConfiguration", {}).get("id", "").lower()
+        if kind == _IP and way.partition("/ipconfigurations/")[0] in self.things:
+            raise Refusal(400, "PublicIPAddressCannotBeDeleted", f"Public IP address {path} can not be deleted.")
+        if kind == _DISK and held.get("managedBy", "").lower() in self.things:
+            raise Refusal(409, "OperationNotAllowed", f"Disk {path} is attached to VM {held['managedBy']}.")
+
+    def _ends_with(self, path: str) -> Iterator[str]:
+        """What goes with a VM, as it was made: a disk, an interface and its address with `deleteOption`."""
+        if _kind(path) != _VM:
+            return
+        properties = self.things[path.lower()]["properties"]
+        disk = properties["storageProfile"]["osDisk"]
+        if disk.get("deleteOption") == "Delete":
+            yield disk["managedDisk"]["id"].lower()
+        for told in properties["networkProfile"].get("networkInterfaces", ()):
+            if told.get("properties", {}).get("deleteOption") != "Delete":
+                continue
+            for way in self.things.get(told["id"].lower(), {}).get("properties", {}).get("ipConfigurations", ()):
+                yield way["properties"].get("publicIPAddress", {}).get("id", "").lower()
+            yield told["id"].lower()
 
     def _of_group(self, method: str, path: str, query: dict[str, str], given: Any) -> Answer:
         if path.lower().endswith("/resourcegroups"):
@@ -390,7 +778,7 @@ class Arm:
             told = {"provisioningState": "Failed" if error else "Succeeded", "statusCode": "Conflict"}
             failed = {**told, "statusMessage": {"status": "Failed", "error": error["details"][0]}} if error else told
             return Answer(200, {"value": [{"operationId": "1", "properties": failed}]})
-        return self._read(path, "microsoft.resources/deployments")
+        return self._read(path, "microsoft.resources/deployments", query)
 
     def _deployed(self, path: str, properties: dict[str, Any]) -> None:
         group = path.partition("/providers/")[0]
@@ -428,21 +816,25 @@ class Arm:
         return {
             "Azure-AsyncOperation": f"{where}/operations/{name}?api-version=2024-01-01",
             "Location": f"{where}/operationResults/{name}?api-version=2024-01-01",
-            "Retry-After": "1",
+            **self._again,
         }
 
+    @property
+    def _again(self) -> dict[str, str]:
+        return {"Retry-After": self.pace} if self.pace else {}
+
     def _progress(self, name: str, result: bool) -> Answer:
+        if name not in self._works:  # one who does not wait any more may still ask, and ask another one of us
+            raise Refusal(404, "NotFound", f"There is no operation {name}.")
         work = self._works[name]
-        if work.looks:
-            work.looks -= 1
-            again = {"Retry-After": "1"}
+        if not self._goes_on(work):
             where = (
                 f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.Compute/locations/westus/operationResults/{name}"
             )
             if result:
-                return Answer(202, None, {**again, "Location": f"https://{HOSTS[0]}{where}?api-version=2024-01-01"})
-            return Answer(200, {"status": "InProgress"}, again)
-        work.thing.get("properties", {})["provisioningState"] = "Failed" if work.error else "Succeeded"
+                again = {"Location": f"https://{HOSTS[0]}{where}?api-version=2024-01-01"}
+                return Answer(202, None, {**self._again, **again})
+            return Answer(200, {"status": "InProgress"}, self._again)
         if result:
             return Answer(200, {})
         status = "Failed" if work.error else "Succeeded"
@@ -491,6 +883,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             answer = self.arm.answer(self.command, host, self.path, self.headers, body)
+        except Lost:
+            self.close_connection = True
+            return
         except Exception as bug:  # noqa: BLE001  # without an answer a client tries for minutes, and nobody learns why
             self.arm.refused.append(repr(bug))
             answer = Answer(400, {"error": {"code": "BugInTheFake", "message": repr(bug)}})
@@ -506,6 +901,59 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(told)
 
     do_GET = do_PUT = do_PATCH = do_POST = do_DELETE = do_HEAD = _any  # noqa: N815  # so http.server calls them
+
+
+_KEPT = ("state", "error", "asked")
+"""What is kept with a thing and no part of it."""
+
+
+def _skus() -> list[dict[str, Any]]:
+    return [
+        {
+            "resourceType": "virtualMachines",
+            "name": name,
+            "family": family,
+            "locations": ["westus"],
+            "capabilities": [{"name": "vCPUs", "value": str(cores)}],
+        }
+        for name, (cores, family) in _SIZES.items()
+    ] + [{"resourceType": "disks", "name": "Premium_LRS", "locations": ["westus"]}]
+
+
+def _well_tagged(tags: dict[str, str]) -> None:
+    """Refuse tags that Azure refuses ("Use tags to organize your Azure resources")."""
+    if len(tags) > 50 or any(len(key) > 512 or len(text) > 256 for key, text in tags.items()):
+        raise Refusal(400, "InvalidTagNameOrValue", "more than 50 tags, or one that is too long")
+    if wrong := [key for key in tags if set(key) & set("<>%&\\?/")]:
+        raise Refusal(400, "InvalidTagNameCharacters", f"{wrong[0]} is no name of a tag")
+
+
+def _well_told(profile: dict[str, Any]) -> None:
+    """Refuse users and names that Azure refuses."""
+    if profile["adminUsername"].lower() in _RESERVED:
+        raise Refusal(400, "InvalidParameter", f"The Admin Username {profile['adminUsername']} is not allowed.")
+    if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?", profile["computerName"]):
+        raise Refusal(400, "InvalidParameter", f"{profile['computerName']} is no computer's name.")
+    for key in profile.get("linuxConfiguration", {}).get("ssh", {}).get("publicKeys", ()):
+        if not key["keyData"].startswith(("ssh-rsa ", "ssh-ed25519 ")):
+            raise Refusal(
+                400, "InvalidParameter", "The value of parameter linuxConfiguration.ssh.publicKeys is invalid."
+            )
+
+
+def _well_ruled(properties: dict[str, Any]) -> None:
+    """Refuse rules that Azure refuses."""
+    needed = {"access", "direction", "priority", "protocol"}
+    if missing := needed - set(properties):
+        raise Refusal(400, "InvalidRequestFormat", f"{missing.pop()} is missing")
+    if not 100 <= properties["priority"] <= 4096:
+        raise Refusal(400, "SecurityRuleInvalidPriority", f"{properties['priority']} is not within 100 and 4096.")
+    for key in ("sourceAddressPrefix", "destinationAddressPrefix"):
+        try:
+            if properties[key] not in ("*", "Internet", "VirtualNetwork"):
+                ipaddress.ip_network(properties[key])
+        except ValueError as wrong:
+            raise Refusal(400, "SecurityRuleInvalidAddressPrefix", str(wrong)) from wrong
 
 
 def _as_newer(given: dict[str, Any]) -> dict[str, Any]:
@@ -578,6 +1026,8 @@ def _well_named(kind: str, name: str) -> None:
     pattern = {
         "microsoft.compute/galleries": r"[A-Za-z0-9][\w.]{0,78}[A-Za-z0-9]|[A-Za-z0-9]",
         "microsoft.compute/galleries/images/versions": r"(0|[1-9]\d{0,9})(\.(0|[1-9]\d{0,9})){2}",
+        _VM: r"[A-Za-z0-9][\w.-]{0,63}",
+        "microsoft.network/virtualnetworks": r"[A-Za-z0-9][\w.-]{0,62}\w",
     }.get(kind, r"[A-Za-z0-9][\w.-]{0,79}")
     if not re.fullmatch(pattern, name):
         raise Refusal(400, "InvalidParameter", f"{name} is no name of {kind}")
@@ -599,7 +1049,13 @@ def _guest(path: str) -> str:
 
 def _told(profile: dict[str, Any]) -> str:
     """What cloud-init hears of a VM: its user data, or the user whom Azure names."""
-    if data := profile.get("customData"):
-        return base64.b64decode(data).decode()
-    keys = [each["keyData"].strip() for each in profile["linuxConfiguration"]["ssh"]["publicKeys"]]
+    if data := profile.get("customData") or profile.get("userData"):
+        try:
+            told = base64.b64decode(data, validate=True)
+        except ValueError as wrong:
+            raise Refusal(400, "InvalidParameter", "userData is no base64") from wrong
+        if len(told) > 65_536:
+            raise Refusal(400, "InvalidParameter", "userData is longer than 64 KB")
+        return told.decode()
+    keys = [each["keyData"].strip() for each in profile.get("linuxConfiguration", {})["ssh"]["publicKeys"]]
     return userdata.write(userdata.login(profile["adminUsername"], keys, sudo=True))

@@ -1,4 +1,4 @@
-"""A body of a request, against the description of it in azure-mgmt-compute: `azure.mgmt.compute.types`."""
+"""A body of a request, against the description of it in the SDK: `azure.mgmt.compute.types`, or `network`."""
 
 from __future__ import annotations
 
@@ -8,16 +8,24 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Required, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 import typing_extensions
-from azure.mgmt.compute import models, types
+from azure.mgmt.compute import models as compute_models
+from azure.mgmt.compute import types as compute
+from azure.mgmt.network import models as network_models
+from azure.mgmt.network import types as network
 
-_NAMES = {**vars(models), **vars(types)}
+_TABLES: dict[str, dict[str, Any]] = {
+    compute.__name__: {**vars(compute_models), **vars(compute)},
+    network.__name__: {**vars(network_models), **vars(network)},
+}
+"""What the names in a description mean, by the module that it is in."""
 _OPEN = {"VirtualMachineSizeTypes"}
 """Lists of values that are no longer kept up ("VirtualMachineSizeTypes" says so itself)."""
 
 
 def wrongs(body: Any, kind: str) -> list[str]:
     """What is wrong with a body of that kind, as `VirtualMachine`: unknown fields, wrong values, missing ones."""
-    return list(_wrongs(body, _NAMES[kind], kind))
+    described = next(getattr(module, kind) for module in (compute, network) if hasattr(module, kind))
+    return list(_wrongs(body, described, kind))
 
 
 def _wrongs(value: Any, kind: Any, where: str) -> Iterator[str]:
@@ -41,7 +49,7 @@ def _of_fields(value: Any, kind: Any, where: str) -> Iterator[str]:
     if not isinstance(value, Mapping):
         yield f"{where}: {value!r} is no {kind.__name__}"
         return
-    hints = get_type_hints(kind, globalns=_NAMES, include_extras=True)
+    hints = get_type_hints(kind, globalns=_TABLES[kind.__module__], include_extras=True)
     for key, each in value.items():
         if key not in hints:
             yield f"{where}.{key}: unknown to {kind.__name__}"

@@ -1,0 +1,74 @@
+"""A subscription with an image, and a network for runners; the cloud as a command sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cloud import names, userdata, wait
+from cloud.azure.cloud import AzureCloud
+from cloud.base import Image, Order
+from cloud.progress import Silent
+from tasks import _settings
+from tests.fakes.arm import Arm
+from tests.fakes.guests import Paper
+
+RUNNERS = "kontain-runners"
+
+
+@pytest.fixture
+def arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Arm]:
+    """A subscription with nothing in it but the resource group of the images; its VMs are on paper."""
+    (tmp_path / "disk").touch()
+    with Arm(tmp_path / "arm", tmp_path / "disk", paper=Paper(), pace="") as subscription:
+        for key, text in subscription.variables.items():
+            monkeypatch.setenv(key, text)
+        yield subscription
+    assert subscription.refused == []
+
+
+def opened(arm: Arm, own: str = "", **settings: str) -> AzureCloud:
+    """The cloud with these settings, those of a file first: `opened(arm, runner_disk="64")`."""
+    file = arm.folder / "settings.toml"
+    file.write_text(own)
+    changed = {f"KM_AZURE__{key.upper()}": text for key, text in settings.items()}
+    told = _settings.load({**arm.variables, "KM_AZURE__RUNNER_POLL": "0.05", **changed}, file)
+    return AzureCloud(told.azure, told.caller)
+
+
+@pytest.fixture
+def empty(arm: Arm) -> AzureCloud:
+    """The cloud, without a network for runners."""
+    return opened(arm)
+
+
+@pytest.fixture
+def cloud(arm: Arm, empty: AzureCloud) -> AzureCloud:
+    """The cloud, with a network for runners."""
+    empty.network.complete(Silent())
+    arm.calls.clear()
+    return empty
+
+
+def image(arm: Arm) -> Image:
+    """A version in the gallery."""
+    made = arm.put("galleries/kontain/images/MicroImage/versions/2026.1101.120000", {"location": "westus"})
+    return Image("azure", "MicroImage", "MicroImage-1", made, 0, wait.clock.now())
+
+
+def order(arm: Arm, size: str = "", **tags: str) -> Order:
+    """A runner, whose user data has a token in it."""
+    data = userdata.login("kontain", []) | {"write_files": [{"path": "/etc/told", "content": "a-token"}]}
+    return Order("azure-runner-CI-7", image(arm), size, "kontain", data, {names.KIND: "runner", **tags})
+
+
+def writes(arm: Arm) -> list[str]:
+    """The calls that changed something, in order."""
+    return [action for action in arm.actions() if not action.endswith(("/read", "DiagnosticsData/action"))]
+
+
+def left(arm: Arm) -> list[str]:
+    """All that is billed or lets somebody in, by its name."""
+    return [each.rpartition("/")[2] for each in arm.existing()]
