@@ -12,7 +12,7 @@ from cloud.errors import InputError
 if TYPE_CHECKING:
     from cloud.aws.settings import AwsSettings
     from cloud.azure.settings import AzureSettings
-    from cloud.base import Cloud, RunnerCloud
+    from cloud.base import Cloud
     from cloud.caller import CallerSettings
     from cloud.local.settings import LocalSettings
 
@@ -61,19 +61,4 @@ def connect(name: str, settings: Settings) -> Cloud:
             from cloud.local.cloud import LocalCloud
 
             return LocalCloud(settings.local)
-    raise InputError(f"unknown cloud {name!r}", hint=f"choose from: {', '.join(NAMES)}")
-
-
-def connect_for_runners(name: str, settings: Settings) -> RunnerCloud:
-    """The cloud of that name, to run VMs for others on. Nothing is asked yet.
-
-    Raises:
-        InputError: there is no cloud of that name, or it runs none.
-    """
-    if name == "local":
-        from cloud.local.cloud import LocalCloud
-
-        return LocalCloud(settings.local)
-    if name in NAMES:
-        raise InputError(f"runners do not run on {name} yet", hint="--cloud local")
     raise InputError(f"unknown cloud {name!r}", hint=f"choose from: {', '.join(NAMES)}")

@@ -382,8 +382,15 @@ class Cloud(Protocol):
         """Its images."""
 
     @property
-    def machines(self) -> Machines:
+    def machines(self) -> Fleet:
         """Its machines."""
+
+    @property
+    def network(self) -> Network:
+        """What runners there are joined to."""
+
+    def quotas(self, size: str) -> Sequence[Quota]:
+        """Its limits, all that a VM of that size counts against; empty: as the settings say. None where it has none."""
 
     def check(self) -> str:
         """Who we are there and where, by calls that change nothing.
@@ -392,18 +399,3 @@ class Cloud(Protocol):
             NotAllowed: we are not logged in, or lack a right; it is named.
             TemporaryError: the cloud does not answer.
         """
-
-
-class RunnerCloud(Cloud, Protocol):
-    """A cloud that runs VMs for others than our own proofs."""
-
-    @property
-    def machines(self) -> Fleet:
-        """Its machines."""
-
-    @property
-    def network(self) -> Network:
-        """What they are joined to."""
-
-    def quotas(self, size: str) -> Sequence[Quota]:
-        """Its limits, all that a VM of that size counts against; empty: as the settings say. None where it has none."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
 
-    from cloud.base import Leftover, RunnerCloud, Vm
+    from cloud.base import Cloud, Leftover, Vm
     from cloud.github import Github, Runner
     from cloud.runners import Due
     from tasks._settings import Settings
@@ -40,14 +40,14 @@ class Found:
 
 
 def look(
-    clouds: Sequence[RunnerCloud], settings: Settings, grace: timedelta, *, strangers: bool
-) -> tuple[list[tuple[RunnerCloud, Found]], list[_clouds.Answer[Any]]]:
+    clouds: Sequence[Cloud], settings: Settings, grace: timedelta, *, strangers: bool
+) -> tuple[list[tuple[Cloud, Found]], list[_clouds.Answer[Any]]]:
     """What is found on each of them, all at once, and how each look-up ended: one that fails hides no other's find."""
     from cloud import runners
 
     # First GitHub: what has registered by then has a VM that can be seen after that.
     entries = _clouds.ask(clouds, lambda _: _runners.entries(settings))
-    looks: list[Callable[[RunnerCloud], Any]] = [
+    looks: list[Callable[[Cloud], Any]] = [
         lambda cloud: cloud.machines.list(),
         lambda cloud: cloud.machines.halves(),
         lambda cloud: cloud.machines.strangers() if strangers else (),
@@ -64,7 +64,7 @@ def look(
     return found, [*entries, *answers]
 
 
-def act(cloud: RunnerCloud, found: Found, settings: Settings) -> list[tuple[RunnerCloud, Callable[[], object]]]:
+def act(cloud: Cloud, found: Found, settings: Settings) -> list[tuple[Cloud, Callable[[], object]]]:
     """What is done about it, each by itself: what fails leaves the rest alone."""
     from cloud import runners
 

@@ -16,7 +16,7 @@ from tasks import _actions, _clouds, _console
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from cloud.base import Quota, RunnerCloud, Vm
+    from cloud.base import Cloud, Quota, Vm
     from cloud.github import Github, Job, Runner
     from cloud.runners import Wanted
     from tasks._settings import Settings
@@ -25,15 +25,15 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-def opened(named: Sequence[str], settings: Settings) -> list[RunnerCloud]:
+def opened(named: Sequence[str], settings: Settings) -> list[Cloud]:
     """The clouds that were named, or else are set.
 
     Raises:
         InputError: one of them is none that runs VMs, or no cloud is meant.
     """
-    from cloud import connect_for_runners
+    from cloud import connect
 
-    return [connect_for_runners(each, settings) for each in chosen(named, settings)]
+    return [connect(each, settings) for each in chosen(named, settings)]
 
 
 def chosen(named: Sequence[str], settings: Settings) -> list[str]:
@@ -102,7 +102,7 @@ def enough(typed: str, settings: Settings) -> str:
 
 def wanted(
     settings: Settings,
-    clouds: Sequence[RunnerCloud],
+    clouds: Sequence[Cloud],
     name: str,
     image: str,
     size: Sequence[str],
@@ -193,11 +193,11 @@ def needs(file: str) -> Mapping[str, str] | None:
     return keep.parse_needs(text)
 
 
-Pair = tuple["RunnerCloud", T]
+Pair = tuple["Cloud", T]
 """Something with the cloud that it is on."""
 
 
-def all_vms(clouds: Sequence[RunnerCloud]) -> tuple[list[Pair[Vm]], list[_clouds.Answer[Any]]]:
+def all_vms(clouds: Sequence[Cloud]) -> tuple[list[Pair[Vm]], list[_clouds.Answer[Any]]]:
     """Every VM, and how each look-up ended."""
     looked = _clouds.ask(clouds, lambda cloud: [(cloud, vm) for vm in cloud.machines.list()])
     return [pair for answer in looked for pair in answer.value or ()], list(looked)
@@ -215,9 +215,9 @@ class Overview:
     """How each look-up of VMs ended."""
 
 
-def overview(clouds: Sequence[RunnerCloud]) -> Overview:
+def overview(clouds: Sequence[Cloud]) -> Overview:
     """Look what there is, all at once."""
-    looks: list[Callable[[RunnerCloud], Any]] = [
+    looks: list[Callable[[Cloud], Any]] = [
         lambda cloud: cloud.machines.list(),
         lambda cloud: cloud.machines.strangers(),
         lambda cloud: cloud.quotas(""),
@@ -245,7 +245,7 @@ def limit(quota: Quota) -> str:
     return f"{quota.used} of {quota.limit} {quota.name} are used{kept}; room for {quota.room} more runners"
 
 
-def of_run(run: names.Run, clouds: Sequence[RunnerCloud]) -> tuple[list[Pair[Vm]], list[_clouds.Answer[Any]]]:
+def of_run(run: names.Run, clouds: Sequence[Cloud]) -> tuple[list[Pair[Vm]], list[_clouds.Answer[Any]]]:
     """Every VM of a run, and how each look-up ended."""
     from cloud import runners
 
@@ -253,7 +253,7 @@ def of_run(run: names.Run, clouds: Sequence[RunnerCloud]) -> tuple[list[Pair[Vm]
     return [pair for answer in looked for pair in answer.value or ()], list(looked)
 
 
-def meant(named: str, clouds: Sequence[RunnerCloud]) -> list[Pair[Vm]]:
+def meant(named: str, clouds: Sequence[Cloud]) -> list[Pair[Vm]]:
     """The VMs that a word means.
 
     Raises:
@@ -268,7 +268,7 @@ def meant(named: str, clouds: Sequence[RunnerCloud]) -> list[Pair[Vm]]:
     return [(cloud, vm) for cloud, vm in pairs if (vm.cloud, vm.id) in wanted]
 
 
-def one(named: str, clouds: Sequence[RunnerCloud]) -> Pair[Vm]:
+def one(named: str, clouds: Sequence[Cloud]) -> Pair[Vm]:
     """The only VM that a word means.
 
     Raises:
@@ -282,7 +282,7 @@ def one(named: str, clouds: Sequence[RunnerCloud]) -> Pair[Vm]:
     return pairs[0]
 
 
-def each(pairs: Sequence[Pair[T]], act: Callable[[RunnerCloud, T], U]) -> list[_clouds.Answer[U]]:
+def each(pairs: Sequence[Pair[T]], act: Callable[[Cloud, T], U]) -> list[_clouds.Answer[U]]:
     """Do it with all of them at the same time; what fails with one leaves the others alone."""
     return _clouds.side_by_side([(cloud, partial(act, cloud, thing)) for cloud, thing in pairs], AT_ONCE)
 
@@ -291,7 +291,7 @@ AT_ONCE = 8
 """VMs that are worked on at the same time."""
 
 
-def left(clouds: Sequence[RunnerCloud], run: names.Run) -> list[str]:
+def left(clouds: Sequence[Cloud], run: names.Run) -> list[str]:
     """What there is of a run, having looked."""
     from cloud import runners
 

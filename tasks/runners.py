@@ -10,7 +10,7 @@ from tasks import _console
 from tasks._task import task
 
 if TYPE_CHECKING:
-    from cloud.base import RunnerCloud, Vm
+    from cloud.base import Cloud, Vm
 
 _CLOUD = {"cloud": "where: aws (or ec2), azure, local; may be repeated. Without it the setting runners.clouds"}
 _JSON = {"json": "print the result as JSON"}
@@ -91,7 +91,7 @@ def start(
         work = _console.long_work("runners.start", lambda: _runners.left(clouds, wanted.run))
         with _actions.group("start runners"), work as console:
 
-            def act(each: RunnerCloud) -> runners.Started:
+            def act(each: Cloud) -> runners.Started:
                 return runners.start(plans[each.name], each, github, console.ear(each.name))
 
             made = _clouds.ask([each for each in clouds if each.name in plans], act)
@@ -162,7 +162,7 @@ def stop(
 
     with _actions.group("stop runners"), _console.long_work("runners.stop", list) as console:
 
-        def act(cloud: RunnerCloud, vm: Vm) -> runners.Stopped:
+        def act(cloud: Cloud, vm: Vm) -> runners.Stopped:
             ear = console.ear(vm.cloud)
             return runners.stop(vm, decided(vm), for_long, cloud, _runners.github(settings, vm), ear)
 
@@ -214,7 +214,7 @@ def resume(c: Context, run: str, cloud: list[str], for_: str = "", yes: bool = F
     _tools.ensure("runners", yes=yes)
     with _console.long_work("runners.resume", list) as console:
 
-        def act(cloud: RunnerCloud, vm: Vm) -> Vm:
+        def act(cloud: Cloud, vm: Vm) -> Vm:
             with console.ear(vm.cloud).step(f"resume {vm.id}", 1, 1):
                 return runners.resume(vm, awake, cloud)
 

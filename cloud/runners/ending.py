@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cloud import names, wait
-from cloud.base import RunnerCloud, Vm
+from cloud.base import Cloud, Vm
 from cloud.errors import KitError
 from cloud.github import Busy, Github
 
@@ -14,7 +14,7 @@ _SETTLING = 60.0
 """Seconds in which GitHub notices that a runner whose VM has ended is not busy any more."""
 
 
-def end(vm: Vm, cloud: RunnerCloud, github: Github | None) -> None:
+def end(vm: Vm, cloud: Cloud, github: Github | None) -> None:
     """End a VM and its runner. The VM goes last, and goes even if GitHub does not answer.
 
     Raises:

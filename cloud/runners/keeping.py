@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 from cloud import names, ssh, userdata, wait
-from cloud.base import RunnerCloud, Vm
+from cloud.base import Cloud, Vm
 from cloud.runners.reaping import expires
 
 
-def resume(vm: Vm, awake: timedelta, cloud: RunnerCloud) -> Vm:
+def resume(vm: Vm, awake: timedelta, cloud: Cloud) -> Vm:
     """Start a VM again for somebody who looks into it. It is stopped again after so long.
 
     Raises:
@@ -24,7 +24,7 @@ def resume(vm: Vm, awake: timedelta, cloud: RunnerCloud) -> Vm:
     return cloud.machines.read(vm)
 
 
-def extend(vm: Vm, longer: timedelta, cloud: RunnerCloud) -> Vm:
+def extend(vm: Vm, longer: timedelta, cloud: Cloud) -> Vm:
     """Let a VM live longer: from its end on, or from now on where that is over.
 
     Raises:

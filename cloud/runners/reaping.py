@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cloud import names, wait
-from cloud.base import RunnerCloud, Vm
+from cloud.base import Cloud, Vm
 from cloud.github import Github, Runner
 from cloud.runners import ending
 
@@ -58,7 +58,7 @@ def due(vms: Sequence[Vm], grace: timedelta) -> list[Due]:
     return found
 
 
-def reap(what: Due, cloud: RunnerCloud, github: Github | None) -> None:
+def reap(what: Due, cloud: Cloud, github: Github | None) -> None:
     """Do that.
 
     Raises:

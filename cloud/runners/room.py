@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from cloud import names, wait
-from cloud.base import Quota, RunnerCloud, Vm
+from cloud.base import Cloud, Quota, Vm
 from cloud.errors import TemporaryError, TimedOut
 from cloud.github import Github
 from cloud.progress import Progress
@@ -18,7 +18,7 @@ _LETTING_GO = 180.0
 
 
 def make(
-    cloud: RunnerCloud,
+    cloud: Cloud,
     size: str,
     *,
     patience: timedelta,
@@ -59,11 +59,11 @@ def numbers(quota: Quota) -> str:
     return f"{used}, {quota.kept} of them by kept VMs, and {quota.each} are needed"
 
 
-def _short(cloud: RunnerCloud, size: str) -> list[Quota]:
+def _short(cloud: Cloud, size: str) -> list[Quota]:
     return [quota for quota in cloud.quotas(size) if quota.short]
 
 
-def _let_go(cloud: RunnerCloud, size: str, before: list[Quota], every: float) -> None:
+def _let_go(cloud: Cloud, size: str, before: list[Quota], every: float) -> None:
     """Wait until a VM that was ended does not count any more: before that the next one's end would be for nothing."""
 
     def look() -> bool | None:
@@ -73,7 +73,7 @@ def _let_go(cloud: RunnerCloud, size: str, before: list[Quota], every: float) ->
         wait.until(look, what="room", timeout=_LETTING_GO, every=every)
 
 
-def _soonest(cloud: RunnerCloud) -> Iterator[Vm]:
+def _soonest(cloud: Cloud) -> Iterator[Vm]:
     """Kept VMs, in the order in which their time is over. One that somebody looks into is none of them."""
     kept = [vm for vm in cloud.machines.list() if names.KEPT in vm.tags and vm.state == "stopped"]
     yield from sorted(kept, key=lambda vm: vm.tags.get(names.EXPIRES, ""))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from cloud import console, names, ssh, userdata, wait, work
-from cloud.base import Image, Order, Quota, RunnerCloud, Vm, current
+from cloud.base import Cloud, Image, Order, Quota, Vm, current
 from cloud.errors import KitError, NotFound, TemporaryError, TimedOut
 from cloud.github import Download, Github
 from cloud.progress import Progress
@@ -73,7 +73,7 @@ class Plan:
         )
 
 
-def plan(wanted: Wanted, cloud: RunnerCloud, github: Github | None) -> Plan:
+def plan(wanted: Wanted, cloud: Cloud, github: Github | None) -> Plan:
     """Look what there is, all at once: the image, a network, room, VMs of this run, what GitHub wants a runner to be.
 
     Without `github` the VM is one to work in by hand.
@@ -143,7 +143,7 @@ class Started:
     """How long each step took."""
 
 
-def start(plan: Plan, cloud: RunnerCloud, github: Github | None, progress: Progress) -> Started:
+def start(plan: Plan, cloud: Cloud, github: Github | None, progress: Progress) -> Started:
     """Do what the plan says, and return when the VM is ready: its runner online at GitHub, or ssh that answers.
 
     Raises:
@@ -217,7 +217,7 @@ def _told(plan: Plan, github: Github | None) -> userdata.Runner:
     )
 
 
-def _create(plan: Plan, told: userdata.Runner, cloud: RunnerCloud) -> Vm:
+def _create(plan: Plan, told: userdata.Runner, cloud: Cloud) -> Vm:
     run = plan.wanted.run
     tags = {
         names.KIND: "runner",
@@ -237,7 +237,7 @@ def _create(plan: Plan, told: userdata.Runner, cloud: RunnerCloud) -> Vm:
     return cloud.machines.create(Order(plan.name, plan.image, size, plan.wanted.user, data, names.tag_values(tags)))
 
 
-def _online(plan: Plan, vm: Vm, cloud: RunnerCloud, github: Github, progress: Progress) -> None:
+def _online(plan: Plan, vm: Vm, cloud: Cloud, github: Github, progress: Progress) -> None:
     """Wait until GitHub says that the runner is online; what its console says meanwhile is shown."""
     shown, looked = 0, float("-inf")
 
@@ -273,7 +273,7 @@ def _online(plan: Plan, vm: Vm, cloud: RunnerCloud, github: Github, progress: Pr
         raise NotReady(f"{late}{_cause(cloud, vm)}", hint=_HINT) from late
 
 
-def _answers(vm: Vm, cloud: RunnerCloud) -> None:
+def _answers(vm: Vm, cloud: Cloud) -> None:
     """Wait until the VM lets us in, and knows its end."""
     try:
         machine = cloud.machines.reach(vm)
@@ -286,13 +286,13 @@ def _answers(vm: Vm, cloud: RunnerCloud) -> None:
 _HINT = "the end of its console is in the log"
 
 
-def _cause(cloud: RunnerCloud, vm: Vm) -> str:
+def _cause(cloud: Cloud, vm: Vm) -> str:
     cause = console.cause(cloud.machines.boot_log(vm))
     return f": {cause}" if cause else ""
 
 
 def _take_back(
-    told: userdata.Runner | None, vm: Vm | None, cloud: RunnerCloud, github: Github | None, progress: Progress
+    told: userdata.Runner | None, vm: Vm | None, cloud: Cloud, github: Github | None, progress: Progress
 ) -> None:
     """Leave nothing of a start that failed. What can't be ended now is tagged, and `reap` ends it."""
     try:

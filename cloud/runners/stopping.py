@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from cloud import keep, names, wait
-from cloud.base import RunnerCloud, Vm
+from cloud.base import Cloud, Vm
 from cloud.errors import KitError
 from cloud.github import Github, Job
 from cloud.progress import Progress
@@ -51,7 +51,7 @@ def _seen(job: Job, label: str, github: Github) -> keep.Job:
     )
 
 
-def of_run(run: names.Run, cloud: RunnerCloud) -> list[Vm]:
+def of_run(run: names.Run, cloud: Cloud) -> list[Vm]:
     """All VMs of a run, of every attempt, in whatever state."""
     return [
         vm
@@ -62,7 +62,7 @@ def of_run(run: names.Run, cloud: RunnerCloud) -> list[Vm]:
 
 
 def stop(
-    vm: Vm, decided: keep.Verdict, keep_for: timedelta, cloud: RunnerCloud, github: Github | None, progress: Progress
+    vm: Vm, decided: keep.Verdict, keep_for: timedelta, cloud: Cloud, github: Github | None, progress: Progress
 ) -> Stopped:
     """Destroy the VM, or stop it and keep it so long. Either way it is no runner any more.
 

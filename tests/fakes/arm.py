@@ -183,10 +183,10 @@ class Arm:
         authority.cert_pem.write_to_path(str(self.folder / "ca.pem"))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert(*HOSTS).configure_cert(context)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (_Handler,), {"arm": self}))
+        self._server = _Server(("127.0.0.1", 0), type("Bound", (_Handler,), {"arm": self}))
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        self._door = socket.create_server(("127.0.0.1", 0))
+        self._door = socket.create_server(("127.0.0.1", 0), backlog=128)
         threading.Thread(target=self._lead, daemon=True).start()
         return self
 
@@ -864,6 +864,11 @@ class Arm:
                 back.start()
                 pass_on(caller, server)
                 back.join()
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128
+    """Else who calls at the same time as five others waits for a second."""
 
 
 class _Handler(BaseHTTPRequestHandler):

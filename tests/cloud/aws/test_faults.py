@@ -43,7 +43,10 @@ def is_clean(region: Ec2, cloud: AwsCloud, clock: Quick) -> None:
     assert region.existing() == []
 
 
-KINDS = ["lost", *(pytest.param(kind, marks=pytest.mark.matrix) for kind in ("reset", "throttled", "broken", "capacity"))]
+KINDS = [
+    "lost",
+    *(pytest.param(kind, marks=pytest.mark.matrix) for kind in ("reset", "throttled", "broken", "capacity")),
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)

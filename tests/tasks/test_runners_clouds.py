@@ -1,0 +1,219 @@
+"""Runners on AWS and Azure at once: what a workflow sees of them, and what becomes of them in days and weeks."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cloud import names
+from tests.fakes.github import ACTIONS
+from tests.world import CLOUDS, World, named, worlds
+
+BOTH = named(*CLOUDS)
+START = ("runners.start", *BOTH)
+STOP = ("runners.stop", *BOTH)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with worlds(tmp_path) as made:
+        yield made
+        assert made.ec2.refused == [] and made.arm.refused == []
+
+
+def started(world: World, *words: str, **told: str) -> dict[str, str]:
+    """The labels of runners that are online on both clouds."""
+    ran, out = world.step(*START, *words, **told)
+    assert ran.code == 0, ran.err
+    assert all(out["run-ons"].values()), ran.err
+    return dict(out["run-ons"])
+
+
+class TestAStart:
+    def test_makes_a_runner_on_each_cloud_and_puts_out_its_label(self, world: World) -> None:
+        labels = started(world)
+        assert set(labels) == {"ec2", "azure"}
+        assert labels["ec2"].startswith("ec2-runner-KM-CI-Pipeline-4711-")
+        assert sorted(vm["label"] for vm in world.vms()) == sorted(labels.values())
+        assert sorted(label for entry in world.hub.runners for label in entry.labels if "runner" in label) == sorted(
+            labels.values()
+        )
+
+    @pytest.mark.parametrize("broken", ["ec2", "azure"])
+    def test_that_fails_on_one_cloud_leaves_the_other_ones_runner_and_nothing_of_its_own(
+        self, world: World, broken: str
+    ) -> None:
+        world.player.broken = {f"{broken}-runner"}
+        ran, out = world.step(*START)
+        assert ran.code == 0
+        other = {"ec2": "azure", "azure": "ec2"}[broken]
+        assert out["run-ons"][broken] == "" and out["run-ons"][other] != ""
+        assert out["status"][broken]["state"] == "failed" and "online" in out["status"][broken]["reason"]
+        assert f"::warning title=no runner on {'aws' if broken == 'ec2' else 'azure'}::" in ran.err
+        assert [vm["label"] for vm in world.vms()] == [out["run-ons"][other]]
+
+    def test_that_fails_on_one_cloud_fails_where_all_are_required(self, world: World) -> None:
+        world.player.broken = {"azure-runner"}
+        ran, out = world.step(*START, "--require", "all")
+        assert ran.code == 3 and out["run-ons"]["ec2"] != ""
+
+    def test_of_whose_right_one_is_missing_says_which_and_makes_nothing(self, world: World) -> None:
+        ran, out = world.step(*START, GH_TOKEN=ACTIONS)
+        assert ran.code == 4 and "administration" in ran.err.lower()
+        assert out["run-ons"] == {"ec2": "", "azure": ""} and world.existing() == []
+
+    def test_again_changes_nothing_also_in_a_later_attempt(self, world: World) -> None:
+        labels, before = started(world), world.existing()
+        assert started(world, attempt="2") == labels
+        assert world.existing() == before
+
+    def test_without_a_network_says_how_to_make_one(self, world: World) -> None:
+        ran, _ = world.step(*START, KM_AWS__REGION="eu-west-1")
+        assert "./inv runners.setup-network --cloud aws" in ran.err or "there is no MicroImage" in ran.err
+
+    def test_by_hand_needs_no_github(self, world: World) -> None:
+        calls = len(world.hub.calls)
+        ran = world.run(*START, "--no-register", "--plan", "--json")
+        assert ran.code == 0 and [row["steps"] for row in ran.json] == [["create", "answer"]] * 2, ran.err
+        assert len(world.hub.calls) == calls
+
+
+class TestAStop:
+    def test_keeps_the_vm_of_the_cloud_whose_job_failed_and_that_one_alone(self, world: World) -> None:
+        labels = started(world)
+        for cloud, conclusion in (("ec2", "failure"), ("azure", "success")):
+            world.hub.add_job(f"test-{cloud}", conclusion, labels=[labels[cloud]], run=4711)
+        ran, _ = world.step(*STOP)
+        assert ran.code == 0, ran.err
+        (vm,) = world.vms()
+        assert (vm["label"], vm["state"]) == (labels["ec2"], "stopped") and vm["kept"].startswith("job test-ec2 failed")
+        assert world.hub.runners == []
+
+    def test_twice_changes_nothing(self, world: World) -> None:
+        started(world)
+        assert world.step(*STOP, "--keep")[0].code == 0
+        before = [(vm["id"], vm["state"]) for vm in world.vms()]
+        assert world.step(*STOP, "--keep")[0].code == 0
+        assert [(vm["id"], vm["state"]) for vm in world.vms()] == before
+
+    @pytest.mark.parametrize("away", ["ec2", "azure"])
+    def test_while_one_cloud_is_away_does_the_others_part(self, world: World, away: str) -> None:
+        started(world)
+        if away == "ec2":
+            world.ec2.fails("DescribeInstances", "InternalError", 500, times=99)
+        else:
+            world.arm.fails("Microsoft.Compute/virtualMachines/read", "ServiceUnavailable", 503, times=99)
+        ran, _ = world.step(*STOP, "--destroy")
+        assert ran.code in (3, 5), ran.err
+        world.ec2.faults.clear()
+        world.arm.faults.clear()
+        assert [vm["cloud"] for vm in world.vms()] == [{"ec2": "aws", "azure": "azure"}[away]]
+
+
+class TestRoom:
+    """Azure counts the processors of VMs that are kept, too."""
+
+    def full(self, world: World) -> list[str]:
+        """Kept VMs, until no more fits; their runs in the order in which their time is over."""
+        for number in itertools.count(1000):
+            ran, out = world.step("runners.start", "--cloud", "azure", run=str(number))
+            if not out["run-ons"]["azure"]:
+                assert ran.code == 5 and "--evict" in ran.err, ran.err
+                return [str(each) for each in range(1000, number)]
+            world.hub.add_job("test", "failure", labels=[out["run-ons"]["azure"]], run=number)
+            assert world.step("runners.stop", "--cloud", "azure", run=str(number))[0].code == 0
+            world.later(hours=1)
+        raise AssertionError
+
+    def test_that_is_missing_is_told_with_the_numbers(self, world: World) -> None:
+        kept = self.full(world)
+        assert len(kept) >= 2
+        ran, _ = world.step("runners.start", "--cloud", "azure", run="2000")
+        assert "of them by kept VMs, and" in ran.err and len(world.vms("azure")) == len(kept)
+        listed = world.run("runners.list", *BOTH)
+        assert "room for 0 more runners" in listed.out
+
+    def test_is_made_by_the_end_of_the_one_that_would_go_next(self, world: World) -> None:
+        first, *rest = self.full(world)
+        ran, out = world.step("runners.start", "--cloud", "azure", "--evict", run="2000")
+        assert ran.code == 0 and out["run-ons"]["azure"], ran.err
+        runs = [vm["run"] for vm in world.vms("azure")]
+        assert first not in runs and set(runs) == {*rest, "2000"}
+
+    def test_is_waited_for_as_long_as_was_said(self, world: World) -> None:
+        kept = self.full(world)
+        before = world.clock.ahead
+        ran, _ = world.step("runners.start", "--cloud", "azure", "--wait-quota", "20m", run="2000")
+        assert ran.code == 5 and 1100 < world.clock.ahead - before < 1300
+        assert [vm["run"] for vm in world.vms("azure")][::-1] == kept  # nobody's VM goes for it
+
+
+class TestAWeek:
+    def test_after_a_failed_job_its_vm_is_gone_and_not_a_day_before(self, world: World) -> None:
+        started(world)
+        assert world.step(*STOP, "--keep")[0].code == 0
+        world.later(days=6, hours=23)
+        assert world.run("runners.reap", *BOTH).out.strip() == "nothing to reap"
+        world.later(hours=2)
+        assert world.run("runners.reap", *BOTH).code == 0
+        assert world.vms() == [] and world.existing() == []
+
+    def test_may_be_made_longer(self, world: World) -> None:
+        started(world)
+        assert world.step(*STOP, "--keep")[0].code == 0
+        world.later(days=6)
+        assert world.run("runners.extend", *BOTH, "4711", "3d").code == 0
+        world.later(days=3)
+        assert world.run("runners.reap", *BOTH).out.strip() == "nothing to reap"
+        world.later(days=2)
+        assert world.run("runners.reap", *BOTH).code == 0
+        assert world.existing() == []
+
+    def test_of_runs_that_nobody_stops_leaves_nothing_running(self, world: World) -> None:
+        for number in range(1000, 1003):
+            world.step(*START, run=str(number))
+        world.later(hours=7)
+        assert world.run("runners.reap", *BOTH).code == 0
+        assert world.vms() != []  # they run: the reaper looks twice
+        world.later(minutes=30)
+        assert world.run("runners.reap", *BOTH).code == 0
+        assert world.existing() == [] and world.hub.runners == []
+
+
+class TestTheReaper:
+    def test_shows_what_the_system_before_left_and_never_touches_it(self, world: World) -> None:
+        before = world.strangers()
+        plan = world.run("runners.reap", *BOTH, "--plan", "--json").json
+        assert sorted(row["label"] for row in plan if row["what"] == "leave alone") == [
+            "azure-runner-KM-CI-77",
+            "ec2-runner-KM-CI-77",
+        ]
+        assert "of the system before this one" in world.run("runners.list", *BOTH).out
+        world.later(days=400)
+        assert world.run("runners.reap", *BOTH).code == 0
+        stop = world.run(*STOP, "--name", "ec2-runner-KM-CI-77", "--destroy")
+        assert stop.code == 2 and "no VM is of" in stop.err
+        assert set(before) <= set(world.existing())
+
+    def test_takes_the_entry_of_a_vm_that_is_gone_and_no_other(self, world: World) -> None:
+        labels = started(world)
+        gone = world.hub.add_runner("gone", labels=[names.label("aws", names.Run("a/b", "X", "1", "9", "1"))])
+        gone.as_told = (False, False)
+        other = world.hub.add_runner("somebodys", labels=["gpu"], online=False)
+        young = world.hub.add_runner("young", labels=[labels["ec2"]], online=False, version=None)
+        assert world.run("runners.reap", *BOTH).code == 0
+        assert gone not in world.hub.runners
+        assert {entry.name for entry in world.hub.runners} >= {other.name, young.name}
+        assert len(world.hub.runners) == 4
+
+
+class TestANetwork:
+    def test_is_made_once(self, world: World) -> None:
+        plan = world.setup("runners.setup-network", *BOTH, "--plan")
+        assert plan.out.splitlines() == ["aws: nothing to be made", "azure: nothing to be made"]
+        calls = len(world.ec2.calls)
+        assert world.setup("runners.setup-network", *BOTH).code == 0
+        assert all("Describe" in action for action, _ in world.ec2.calls[calls:])
