@@ -412,6 +412,19 @@ class TestAStop:
             cloud.machines.stop(vm)
         assert cloud.machines.read(vm).state == "stopped"
 
+    def test_of_one_that_ends_under_our_hands_is_one_of_what_is_gone(
+        self, ec2: Ec2, cloud: AwsCloud, vm: Vm, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        session, call = cloud.machines._session, cloud.machines._session.call
+
+        def ends_first(service: str, operation: str, **arguments: Any) -> dict[str, Any]:
+            if operation == "stop_instances":
+                ec2.client("ec2").terminate_instances(InstanceIds=[vm.id])
+            return call(service, operation, **arguments)
+
+        monkeypatch.setattr(session, "call", ends_first)
+        assert cloud.machines.stop(vm) is True
+
 
 class TestAResume:
     def test_runs_the_same_disk_at_another_address(self, ec2: Ec2, cloud: AwsCloud, vm: Vm) -> None:
@@ -511,6 +524,19 @@ class TestAWayIn:
         with pytest.raises(InputError, match=names.HOST_KEY):
             cloud.machines.reach(with_none)
         assert rules(ec2) == []
+
+    def test_of_one_that_just_starts_is_open_as_soon_as_it_has_an_address(self, ec2: Ec2, cloud: AwsCloud) -> None:
+        ec2.lag = 3
+        vm = cloud.machines.create(order(ec2))
+        assert vm.address == "" and cloud.machines.reach(vm).address == "127.0.0.1"
+        ec2.fails("DescribeInstances", "InvalidInstanceID.NotFound", times=2)  # one is asked once more each time
+        assert cloud.machines.reach(vm).address == "127.0.0.1"
+
+    def test_of_a_group_that_ec2_does_not_know_yet_is_waited_for(self, ec2: Ec2, cloud: AwsCloud, vm: Vm) -> None:
+        ec2.fails("AuthorizeSecurityGroupIngress", "InvalidGroup.NotFound", times=2)
+        ec2.fails("ModifyInstanceAttribute", "InvalidGroup.NotFound", times=2)
+        cloud.machines.reach(vm)
+        assert rules(ec2) == [(9, ["127.0.0.1/32"])]
 
     def test_of_one_that_does_not_run_is_not_found(self, ec2: Ec2, cloud: AwsCloud, vm: Vm) -> None:
         cloud.machines.stop(vm)
