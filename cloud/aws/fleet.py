@@ -126,16 +126,16 @@ class AwsFleet(AwsMachines):
 
     def resume(self, vm: Vm) -> Vm:
         """Start the instance again. It gets another address."""
-        started = False
+        started, before = False, ""
 
         def running() -> Vm | None:
-            nonlocal started
+            nonlocal started, before
             now = self._present(vm)
             if now.state == "stopped" and not started:
                 self._kept(vm)
                 self._of(vm, "start_instances", InstanceIds=[vm.id])
-                started = True
-            elif now.state == "stopped" and now.reason:
+                started, before = True, now.reason
+            elif now.state == "stopped" and now.reason not in ("", before):
                 raise TemporaryError(f"{vm.id} does not start: {now.reason}", hint="the same command may work later")
             return now if now.state == "running" and now.address else None
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import base64
 import json
 import stat
+import threading
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from moto.ec2.models.instances import StateReason
 
 from cloud import names, ssh, userdata, wait
 from cloud.aws.cloud import AwsCloud
 from cloud.aws.session import AwsError
-from cloud.base import Vm
+from cloud.base import RunnerCloud, Vm
 from cloud.errors import InputError, Interrupted, KitError, NotAllowed, NotFound, TemporaryError
 from tests.cloud.aws.conftest import Quick, build_network, opened, order
 from tests.fakes import ec2_rules
@@ -450,6 +452,24 @@ class TestAResume:
         with pytest.raises(NotFound, match=vm.id):
             cloud.machines.resume(vm)
 
+    def test_that_ec2_takes_back_tells_why(
+        self, ec2: Ec2, cloud: AwsCloud, vm: Vm, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cloud.machines.stop(vm)
+        old, new = (f"Server.{word}: it said" for word in ("ScheduledStop", "InsufficientInstanceCapacity"))
+        ec2_rules.instance(vm.id).state_reason = StateReason(old, "Server.ScheduledStop")
+        start = ec2_rules.instance(vm.id).start
+
+        def fails() -> Any:
+            done = start()
+            ec2_rules.instance(vm.id).stop()
+            ec2_rules.instance(vm.id).state_reason = StateReason(new, "Server.InsufficientInstanceCapacity")
+            return done
+
+        monkeypatch.setattr(ec2_rules.instance(vm.id), "start", fails)
+        with pytest.raises(TemporaryError, match=new):
+            cloud.machines.resume(vm)
+
     def test_without_room_is_temporary(self, ec2: Ec2, cloud: AwsCloud, vm: Vm) -> None:
         cloud.machines.stop(vm)
         ec2.fails("StartInstances", "InsufficientInstanceCapacity", 500, times=9)
@@ -592,6 +612,27 @@ class TestAnEnd:
         assert cloud.images.leftovers() == []
 
 
+def test_two_who_stop_and_end_it_at_once_do_not_meet(ec2: Ec2, cloud: AwsCloud, vm: Vm) -> None:
+    cloud.machines.reach(vm)
+    problems: list[BaseException] = []
+
+    def act(verb: str) -> None:
+        try:
+            getattr(opened(ec2).machines, verb)(vm)
+        except BaseException as problem:  # noqa: BLE001  # told below
+            problems.append(problem)
+
+    threads = [threading.Thread(target=act, args=(verb,)) for verb in ("stop", "erase", "stop", "erase")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    for half in cloud.machines.halves():
+        cloud.machines.remove(half)
+    assert ec2.existing() == []
+
+
 class TestAHalf:
     def test_is_the_door_of_a_vm_that_is_gone(self, ec2: Ec2, cloud: AwsCloud, vm: Vm) -> None:
         cloud.machines.reach(vm)
@@ -642,3 +683,8 @@ class TestAHalf:
         cloud.machines.remove(half)
         cloud.machines.remove(half)
         assert cloud.machines.halves() == []
+
+
+def test_aws_is_a_cloud_for_runners(cloud: AwsCloud) -> None:
+    runs: RunnerCloud = cloud  # the type checker's to say
+    assert (runs.name, runs.machines.pause) == ("aws", 1.0)
