@@ -135,6 +135,13 @@ class TestAVm:
             cloud.machines.create(large)
         assert asked(ec2) == []
 
+    def test_adds_no_more_to_its_user_data_than_there_is_room_for(self, ec2: Ec2, cloud: AwsCloud) -> None:
+        wanted = replace(order(ec2), name="ec2-runner-" + "x" * 45)
+        cloud.machines.create(wanted)
+        (given,) = asked(ec2)
+        added = len(base64.b64decode(given["UserData"])) - len(userdata.write(wanted.user_data))
+        assert added < userdata._KEYS_OF_OURS and len(given["ClientToken"]) == 63
+
     def test_of_an_image_that_is_gone_is_not_found(self, ec2: Ec2, cloud: AwsCloud) -> None:
         with pytest.raises(NotFound, match="ami-0123"):
             cloud.machines.create(order(ec2, image="ami-0123456789abcdef0"))
