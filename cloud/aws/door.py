@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +45,7 @@ def open_door(
     others = [rule for rule in door.get("IpPermissions", []) if not _is(rule, port, cidr)]
     if len(others) == len(door.get("IpPermissions", [])):
         try:
-            session.call(
-                "ec2", "authorize_security_group_ingress", GroupId=door["GroupId"], IpPermissions=[{**port, **ours}]
-            )
+            session.soon("authorize_security_group_ingress", GroupId=door["GroupId"], IpPermissions=[{**port, **ours}])
         except AwsError as error:
             if error.code != "InvalidPermission.Duplicate":
                 raise
@@ -55,7 +53,7 @@ def open_door(
         session.call("ec2", "revoke_security_group_ingress", GroupId=door["GroupId"], IpPermissions=others)
     joined = _joined(instance)
     if door["GroupId"] not in joined:
-        _join(session, instance["InstanceId"], [*joined, door["GroupId"]])
+        session.soon("modify_instance_attribute", InstanceId=instance["InstanceId"], Groups=[*joined, door["GroupId"]])
 
 
 def shut_door(session: Session, instance: str) -> None:
@@ -65,7 +63,8 @@ def shut_door(session: Session, instance: str) -> None:
         try:
             rows = session.pages("describe_instances", "Reservations", InstanceIds=[instance])
             if rows and group in (joined := _joined(rows[0]["Instances"][0])):
-                _join(session, instance, [each for each in joined if each != group])
+                left = [each for each in joined if each != group]
+                session.call("ec2", "modify_instance_attribute", InstanceId=instance, Groups=left)
         except AwsError as error:
             if error.code not in _NO_CARD:
                 raise
@@ -107,10 +106,6 @@ def _joined(instance: Mapping[str, Any]) -> list[str]:
     """The groups of its first network card; what an instance itself tells of them may be empty."""
     cards = instance.get("NetworkInterfaces", [])
     return [group["GroupId"] for group in (cards[0]["Groups"] if cards else instance.get("SecurityGroups", []))]
-
-
-def _join(session: Session, instance: str, groups: Sequence[str]) -> None:
-    session.call("ec2", "modify_instance_attribute", InstanceId=instance, Groups=list(groups))
 
 
 def _remove(session: Session, group: str) -> None:

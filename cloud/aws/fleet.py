@@ -126,16 +126,16 @@ class AwsFleet(AwsMachines):
 
     def resume(self, vm: Vm) -> Vm:
         """Start the instance again. It gets another address."""
-        started = False
+        started, before = False, ""
 
         def running() -> Vm | None:
-            nonlocal started
+            nonlocal started, before
             now = self._present(vm)
             if now.state == "stopped" and not started:
                 self._kept(vm)
-                self._session.call("ec2", "start_instances", InstanceIds=[vm.id])
-                started = True
-            elif now.state == "stopped" and now.reason:
+                self._of(vm, "start_instances", InstanceIds=[vm.id])
+                started, before = True, now.reason
+            elif now.state == "stopped" and now.reason not in ("", before):
                 raise TemporaryError(f"{vm.id} does not start: {now.reason}", hint="the same command may work later")
             return now if now.state == "running" and now.address else None
 
@@ -143,8 +143,8 @@ class AwsFleet(AwsMachines):
 
     def reach(self, vm: Vm) -> Machine:
         """Its host key is in its tags, since before it was started."""
-        told = self._told(vm.id)
-        now = self._vm(told) if told else self._present(vm)
+        told = self._placed(vm)
+        now = self._vm(told)
         key, user = now.tags.get(names.HOST_KEY, ""), now.tags.get(USER, "")
         if not key or not user:
             raise InputError(
@@ -222,7 +222,10 @@ class AwsFleet(AwsMachines):
             if now in ("stopped", "gone"):
                 return True
             if now == "running" and not ordered:
-                self._session.call("ec2", "stop_instances", InstanceIds=[vm.id], Force=force)
+                try:
+                    self._of(vm, "stop_instances", InstanceIds=[vm.id], Force=force)
+                except NotFound:
+                    return True  # it ended by itself under our hands
                 ordered = True
             return None
 
@@ -284,6 +287,16 @@ class AwsFleet(AwsMachines):
                 raise
             rows = []
         return dict(rows[0]["Instances"][0]) if rows else {}
+
+    def _placed(self, vm: Vm) -> dict[str, Any]:
+        """What EC2 tells of it, with its address if it is to have one: it gets that as it starts."""
+
+        def placed() -> dict[str, Any] | None:
+            told = self._told(vm.id)
+            starts = self._vm(told).state == "starting" if told else self._present(vm).state == "starting"
+            return None if starts and not told.get("PublicIpAddress") else told
+
+        return wait.until(placed, what=f"address of {vm.id}", timeout=_RUNNING, every=self._every)
 
     def _found(self, filters: Sequence[Mapping[str, Any]]) -> Sequence[Vm]:
         rows = self._session.pages("describe_instances", "Reservations", Filters=filters)

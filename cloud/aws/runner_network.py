@@ -11,14 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from cloud import names, wait
-from cloud.aws.session import AwsError, Session, listed, tagged, tags, where
+from cloud import names
+from cloud.aws.session import Session, listed, tagged, tags, where
 from cloud.aws.settings import AwsSettings
 from cloud.errors import InputError, NotFound
 from cloud.progress import Progress
-
-_CONSISTENT = 60.0
-"""Seconds until EC2 knows everywhere what it has just made ("Eventual consistency in the EC2 API")."""
 
 _ANYWHERE = "0.0.0.0/0"
 
@@ -124,7 +121,7 @@ class AwsNetwork:
         gateway = parts.gateway or self._make("create_internet_gateway", "internet-gateway")["InternetGateway"]
         known = str(gateway["InternetGatewayId"])
         if not parts.attached:
-            self._soon("attach_internet_gateway", InternetGatewayId=known, VpcId=vpc)
+            self._once("attach_internet_gateway", InternetGatewayId=known, VpcId=vpc)
             progress.note(f"internet gateway {known}")
         return known
 
@@ -135,8 +132,8 @@ class AwsNetwork:
         known = table["RouteTableId"]
         if (now := _way_out(table)) != gateway:
             change = "replace_route" if now else "create_route"
-            self._soon(change, RouteTableId=known, DestinationCidrBlock=_ANYWHERE, GatewayId=gateway)
-        self._soon("create_tags", Resources=[known], Tags=listed(self._marks().items()))
+            self._once(change, RouteTableId=known, DestinationCidrBlock=_ANYWHERE, GatewayId=gateway)
+        self._once("create_tags", Resources=[known], Tags=listed(self._marks().items()))
         progress.note(f"route to the internet, in {known}")
 
     def _fill(self, vpc: Thing, there: Sequence[Thing], progress: Progress) -> None:
@@ -194,23 +191,11 @@ class AwsNetwork:
     def _make(self, operation: str, kind: str, **arguments: Any) -> Thing:
         marked = {**self._settings.tags, **self._marks()}
         spec = [{"ResourceType": kind, "Tags": listed(marked.items())}]
-        return self._soon(operation, TagSpecifications=spec, **arguments)
+        return self._once(operation, TagSpecifications=spec, **arguments)
 
-    def _soon(self, operation: str, **arguments: Any) -> Thing:
-        """The call, as soon as EC2 knows everywhere of what it is about.
-
-        Each is one call: nothing here has a token, so what an SDK asks for again would be made again.
-        """
-
-        def act() -> Thing | None:
-            try:
-                return self._session.call("ec2", operation, once=True, **arguments)
-            except AwsError as error:
-                if error.code.endswith(".NotFound"):
-                    return None
-                raise
-
-        return wait.until(act, what=operation, timeout=_CONSISTENT, every=1)
+    def _once(self, operation: str, **arguments: Any) -> Thing:
+        """One call: nothing here has a token, so what an SDK asks for again would be made again."""
+        return self._session.soon(operation, once=True, **arguments)
 
 
 def _way_out(table: Thing) -> str:

@@ -35,6 +35,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
+from cloud import wait
 from cloud.errors import InputError, KitError, NotAllowed, TemporaryError
 
 _LATER = "the same command may work later"
@@ -56,6 +57,10 @@ _NOBODY: tuple[type[Exception], ...] = (
     TokenRetrievalError,
 )
 """What botocore raises when it finds nobody to be, or one whose time is over."""
+
+
+_CONSISTENT = 60.0
+"""Seconds until EC2 knows everywhere what it has just made ("Eventual consistency in the EC2 API")."""
 
 
 class Unanswered(TemporaryError):
@@ -153,6 +158,23 @@ class Session:
             if not page.get("NextToken"):
                 return found
             arguments["NextToken"] = page["NextToken"]
+
+    def soon(self, operation: str, *, once: bool = False, **arguments: Any) -> dict[str, Any]:
+        """A call about what we have just made, as soon as EC2 knows everywhere that it is there.
+
+        Raises:
+            TimedOut: it never does.
+        """
+
+        def act() -> dict[str, Any] | None:
+            try:
+                return self.call("ec2", operation, once=once, **arguments)
+            except AwsError as error:
+                if error.code.endswith(".NotFound"):
+                    return None
+                raise
+
+        return wait.until(act, what=f"{operation} of what was just made", timeout=_CONSISTENT, every=1)
 
     def _client(self, service: str, once: bool) -> Any:
         # Making clients is not safe in threads, using them is (boto3's guide on multithreading).

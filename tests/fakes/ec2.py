@@ -426,6 +426,8 @@ class Ec2:
         if action == "GetConsoleOutput":
             printed = base64.b64encode(self._console(given["InstanceId"]).encode()).decode()
             told = re.sub(r"<output>[^<]*</output>", f"<output>{printed}</output>", told)
+        elif action == "RunInstances":
+            told = ec2_rules.without_address(told)
         elif action == "DescribeInstances":
             told = re.sub(r"<ipAddress>[^<]*</ipAddress>", "<ipAddress>127.0.0.1</ipAddress>", told)
             told = re.sub(r"<dnsName>[^<]+</dnsName>", "<dnsName>127.0.0.1</dnsName>", told)
@@ -474,6 +476,9 @@ class Ec2:
         self._lags[instance] = (state, looks - 1)
         code = {"pending": 0, "stopping": 64, "shutting-down": 32}[state]
         head, found, rest = told.partition(f"<instanceId>{instance}</instanceId>")
+        if state == "pending":
+            ours, more, others = rest.partition("<instanceId>")
+            rest = ec2_rules.without_address(ours) + more + others
         fresh = f"<code>{code}</code>\n<name>{state}</name>"
         return head + found + re.sub(r"<code>\d+</code>\s*<name>[\w-]+</name>", fresh, rest, count=1)
 

@@ -149,6 +149,11 @@ def as_moto_reads(given: dict[str, str]) -> dict[str, str]:
     return asked
 
 
+def without_address(told: str) -> str:
+    """Instances that have no address yet."""
+    return re.sub(r"<ipAddress>[^<]*</ipAddress>|<dnsName>[^<]+</dnsName>", "", told)
+
+
 def with_processors(told: str) -> str:
     """Instances with their processors, which moto does not tell."""
 

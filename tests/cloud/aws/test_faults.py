@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from cloud import names, wait
 from cloud.aws.cloud import AwsCloud
 from cloud.errors import KitError
 from tests.cloud.aws.conftest import Quick, order
-from tests.fakes.ec2 import Ec2
+from tests.fakes.ec2 import POLICY, Ec2
 
 
 def life(region: Ec2, cloud: AwsCloud) -> list[str]:
@@ -27,6 +29,7 @@ def life(region: Ec2, cloud: AwsCloud) -> list[str]:
 
 
 def calls_of_a_life(region: Ec2, cloud: AwsCloud) -> int:
+    life(region, cloud)  # types are asked for once in a process
     before = region._seen
     assert life(region, cloud) == ["quota", "stopped True"]
     return region._seen - before
@@ -43,10 +46,8 @@ def is_clean(region: Ec2, cloud: AwsCloud, clock: Quick) -> None:
     assert region.existing() == []
 
 
-KINDS = [
-    "lost",
-    *(pytest.param(kind, marks=pytest.mark.matrix) for kind in ("reset", "throttled", "broken", "capacity")),
-]
+ALL = ("reset", "throttled", "broken", "capacity")
+KINDS = ["lost", *(pytest.param(kind, marks=pytest.mark.matrix) for kind in ALL)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -87,3 +88,21 @@ def test_silence_that_stays_ends_it_and_leaves_what_is_found(
             life(ec2, cloud)
         ec2._at.clear()
         is_clean(ec2, cloud, clock)
+
+
+def test_all_that_the_policy_gives_for_runners_is_needed(
+    ec2: Ec2, cloud: AwsCloud, clock: Quick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vm = cloud.machines.create(order(ec2))
+    cloud.machines.reach(vm)
+    monkeypatch.setattr("cloud.caller.cidr", lambda us: "192.0.2.7/32")
+    cloud.machines.reach(vm)
+    cloud.machines.erase(vm)
+    assert life(ec2, cloud) and cloud.network.missing() == []
+    subnet = next(iter(cloud.network.place().subnets.values()))
+    card = ec2.client("ec2").create_network_interface(SubnetId=subnet)["NetworkInterface"]["NetworkInterfaceId"]
+    ends = names.moment(wait.clock.now())
+    ec2.mark(card, **{names.KIND: "runner", names.HOST_KEY: "gone", names.EXPIRES: ends})
+    is_clean(ec2, cloud, clock)
+    statements = {each["Sid"]: each["Action"] for each in json.loads(POLICY.read_text())["Statement"]}
+    assert set(statements["Runners"]) <= set(ec2.actions())

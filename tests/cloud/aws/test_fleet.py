@@ -5,17 +5,19 @@ from __future__ import annotations
 import base64
 import json
 import stat
+import threading
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from moto.ec2.models.instances import StateReason
 
 from cloud import names, ssh, userdata, wait
 from cloud.aws.cloud import AwsCloud
 from cloud.aws.session import AwsError
-from cloud.base import Vm
+from cloud.base import RunnerCloud, Vm
 from cloud.errors import InputError, Interrupted, KitError, NotAllowed, NotFound, TemporaryError
 from tests.cloud.aws.conftest import Quick, build_network, opened, order
 from tests.fakes import ec2_rules
@@ -132,6 +134,13 @@ class TestAVm:
         with pytest.raises(InputError, match="16384"):
             cloud.machines.create(large)
         assert asked(ec2) == []
+
+    def test_adds_no_more_to_its_user_data_than_there_is_room_for(self, ec2: Ec2, cloud: AwsCloud) -> None:
+        wanted = replace(order(ec2), name="ec2-runner-" + "x" * 45)
+        cloud.machines.create(wanted)
+        (given,) = asked(ec2)
+        added = len(base64.b64decode(given["UserData"])) - len(userdata.write(wanted.user_data))
+        assert added < userdata._KEYS_OF_OURS and len(given["ClientToken"]) == 63
 
     def test_of_an_image_that_is_gone_is_not_found(self, ec2: Ec2, cloud: AwsCloud) -> None:
         with pytest.raises(NotFound, match="ami-0123"):
@@ -412,6 +421,19 @@ class TestAStop:
             cloud.machines.stop(vm)
         assert cloud.machines.read(vm).state == "stopped"
 
+    def test_of_one_that_ends_under_our_hands_is_one_of_what_is_gone(
+        self, ec2: Ec2, cloud: AwsCloud, vm: Vm, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        session, call = cloud.machines._session, cloud.machines._session.call
+
+        def ends_first(service: str, operation: str, **arguments: Any) -> dict[str, Any]:
+            if operation == "stop_instances":
+                ec2.client("ec2").terminate_instances(InstanceIds=[vm.id])
+            return call(service, operation, **arguments)
+
+        monkeypatch.setattr(session, "call", ends_first)
+        assert cloud.machines.stop(vm) is True
+
 
 class TestAResume:
     def test_runs_the_same_disk_at_another_address(self, ec2: Ec2, cloud: AwsCloud, vm: Vm) -> None:
@@ -435,6 +457,24 @@ class TestAResume:
     def test_of_one_that_is_gone_is_not_found(self, cloud: AwsCloud, vm: Vm) -> None:
         cloud.machines.erase(vm)
         with pytest.raises(NotFound, match=vm.id):
+            cloud.machines.resume(vm)
+
+    def test_that_ec2_takes_back_tells_why(
+        self, ec2: Ec2, cloud: AwsCloud, vm: Vm, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cloud.machines.stop(vm)
+        old, new = (f"Server.{word}: it said" for word in ("ScheduledStop", "InsufficientInstanceCapacity"))
+        ec2_rules.instance(vm.id).state_reason = StateReason(old, "Server.ScheduledStop")
+        start = ec2_rules.instance(vm.id).start
+
+        def fails() -> Any:
+            done = start()
+            ec2_rules.instance(vm.id).stop()
+            ec2_rules.instance(vm.id).state_reason = StateReason(new, "Server.InsufficientInstanceCapacity")
+            return done
+
+        monkeypatch.setattr(ec2_rules.instance(vm.id), "start", fails)
+        with pytest.raises(TemporaryError, match=new):
             cloud.machines.resume(vm)
 
     def test_without_room_is_temporary(self, ec2: Ec2, cloud: AwsCloud, vm: Vm) -> None:
@@ -512,6 +552,19 @@ class TestAWayIn:
             cloud.machines.reach(with_none)
         assert rules(ec2) == []
 
+    def test_of_one_that_just_starts_is_open_as_soon_as_it_has_an_address(self, ec2: Ec2, cloud: AwsCloud) -> None:
+        ec2.lag = 3
+        vm = cloud.machines.create(order(ec2))
+        assert vm.address == "" and cloud.machines.reach(vm).address == "127.0.0.1"
+        ec2.fails("DescribeInstances", "InvalidInstanceID.NotFound", times=2)  # one is asked once more each time
+        assert cloud.machines.reach(vm).address == "127.0.0.1"
+
+    def test_of_a_group_that_ec2_does_not_know_yet_is_waited_for(self, ec2: Ec2, cloud: AwsCloud, vm: Vm) -> None:
+        ec2.fails("AuthorizeSecurityGroupIngress", "InvalidGroup.NotFound", times=2)
+        ec2.fails("ModifyInstanceAttribute", "InvalidGroup.NotFound", times=2)
+        cloud.machines.reach(vm)
+        assert rules(ec2) == [(9, ["127.0.0.1/32"])]
+
     def test_of_one_that_does_not_run_is_not_found(self, ec2: Ec2, cloud: AwsCloud, vm: Vm) -> None:
         cloud.machines.stop(vm)
         with pytest.raises(NotFound, match="stopped"):
@@ -566,6 +619,27 @@ class TestAnEnd:
         assert cloud.images.leftovers() == []
 
 
+def test_two_who_stop_and_end_it_at_once_do_not_meet(ec2: Ec2, cloud: AwsCloud, vm: Vm) -> None:
+    cloud.machines.reach(vm)
+    problems: list[BaseException] = []
+
+    def act(verb: str) -> None:
+        try:
+            getattr(opened(ec2).machines, verb)(vm)
+        except BaseException as problem:  # noqa: BLE001  # told below
+            problems.append(problem)
+
+    threads = [threading.Thread(target=act, args=(verb,)) for verb in ("stop", "erase", "stop", "erase")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    for half in cloud.machines.halves():
+        cloud.machines.remove(half)
+    assert ec2.existing() == []
+
+
 class TestAHalf:
     def test_is_the_door_of_a_vm_that_is_gone(self, ec2: Ec2, cloud: AwsCloud, vm: Vm) -> None:
         cloud.machines.reach(vm)
@@ -616,3 +690,8 @@ class TestAHalf:
         cloud.machines.remove(half)
         cloud.machines.remove(half)
         assert cloud.machines.halves() == []
+
+
+def test_aws_is_a_cloud_for_runners(cloud: AwsCloud) -> None:
+    runs: RunnerCloud = cloud  # the type checker's to say
+    assert (runs.name, runs.machines.pause) == ("aws", 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -159,6 +160,21 @@ class TestANetwork:
 
 
 class TestTheRights:
+    def test_to_make_it_are_all_needed(self, ec2: Ec2, empty: AwsCloud) -> None:
+        build_network(ec2, empty)
+        (gateway,), (vpc,) = parts(ec2)["gateways"], parts(ec2)["vpcs"]
+        client, known = ec2.client("ec2"), gateway["InternetGatewayId"]
+        client.detach_internet_gateway(InternetGatewayId=known, VpcId=vpc["VpcId"])
+        client.delete_internet_gateway(InternetGatewayId=known)
+        client.delete_security_group(GroupId=empty.network.place().group)
+        client.delete_subnet(SubnetId=parts(ec2)["subnets"][0]["SubnetId"])
+        ec2.policies = (NETWORK,)
+        empty.network.complete(Silent())
+        other = opened(ec2, vpc="another")
+        other.network.complete(Silent())
+        (statement,) = json.loads(NETWORK.read_text())["Statement"]
+        assert set(statement["Action"]) <= set(ec2.actions())
+
     def test_to_make_it_are_not_those_of_who_starts_runners(self) -> None:
         for call in ("CreateVpc", "CreateSubnet", "CreateInternetGateway", "CreateRoute"):
             assert allowed(f"ec2:{call}", NETWORK) and not allowed(f"ec2:{call}", POLICY)
