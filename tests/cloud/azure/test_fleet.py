@@ -16,6 +16,7 @@ from cloud import names, ssh, wait
 from cloud.azure.cloud import AzureCloud
 from cloud.base import Vm
 from cloud.errors import InputError, Interrupted, KitError, NotAllowed, NotFound, TemporaryError
+from cloud.progress import Silent
 from tests.cloud.azure.conftest import RUNNERS, image, left, opened, order, writes
 from tests.fakes.arm import GROUP, Arm
 
@@ -86,7 +87,7 @@ class TestACreate:
     def test_follows_the_settings(self, arm: Arm) -> None:
         cloud = opened(arm, runner_disk="64", security_type="Standard", zones="2", runner_sizes=V3)
         prepare(cloud)
-        cloud.machines.create(order(arm))
+        assert cloud.machines.create(order(arm)).size == V3
         told = body(arm)["properties"]
         assert told["storageProfile"]["osDisk"]["diskSizeGB"] == 64 and "securityProfile" not in told
         assert tried(arm) == [(V3, "2")]
@@ -419,8 +420,6 @@ class TestHalves:
 
 
 def prepare(cloud: AzureCloud) -> None:
-    from cloud.progress import Silent
-
     cloud.network.complete(Silent())
 
 
