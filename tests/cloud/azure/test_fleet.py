@@ -17,8 +17,10 @@ from cloud.azure.cloud import AzureCloud
 from cloud.base import Vm
 from cloud.errors import InputError, Interrupted, KitError, NotAllowed, NotFound, TemporaryError
 from cloud.progress import Silent
-from tests.cloud.azure.conftest import RUNNERS, image, left, opened, order, writes
+from tests.cloud.azure.conftest import RETRIED, RUNNERS, image, left, opened, order, writes
 from tests.fakes.arm import GROUP, Arm
+
+pytestmark = RETRIED
 
 VM_WRITE = "Microsoft.Compute/virtualMachines/write"
 RULE_WRITE = "Microsoft.Network/networkSecurityGroups/securityRules/write"
