@@ -488,7 +488,7 @@ class Arm:
         if before and kind == _VM and before.get("asked") == json.dumps(given):
             return Answer(200, self._shown(path.lower(), ""), self._working(later, thing=before))
         asked = json.dumps(given)
-        self._made(path, kind, api, given, later)
+        self._made(path, kind, api, json.loads(asked), later)
         self.things[path.lower()] |= {"asked": asked} if kind == _VM else {}
         thing = self.things[path.lower()]
         if later:
@@ -537,7 +537,8 @@ class Arm:
         properties["timeCreated"] = names.moment(wait.clock.now())
         properties["osProfile"].pop("customData", None)
         disk = properties["storageProfile"]["osDisk"]
-        disk["managedDisk"] = {"id": f"{group}/providers/Microsoft.Compute/disks/{disk.get('name', 'os')}"}
+        where = f"{group}/providers/Microsoft.Compute/disks/{disk.get('name', 'os')}"
+        disk["managedDisk"] = {**disk.get("managedDisk", {}), "id": where}
         attached = {"managedBy": path, "tags": tags, "properties": {"diskState": "Attached"}}
         self.put(disk["managedDisk"]["id"], attached)
         network = dict(properties["networkProfile"])

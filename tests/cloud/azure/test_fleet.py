@@ -54,7 +54,8 @@ class TestACreate:
         (way,) = interface["properties"]["ipConfigurations"]
         address = way["properties"]["publicIPAddressConfiguration"]
         assert interface["properties"]["deleteOption"] == address["properties"]["deleteOption"] == "Delete"
-        assert told["storageProfile"]["osDisk"]["deleteOption"] == "Delete"
+        disk = told["storageProfile"]["osDisk"]
+        assert disk["deleteOption"] == "Delete" and disk["managedDisk"] == {"storageAccountType": "StandardSSD_LRS"}
         assert address["sku"] == {"name": "Standard"}
         assert left(arm) == [f"{vm.id}-disk", vm.id, f"{vm.id}-nic", f"{vm.id}-ip"]
 
