@@ -69,6 +69,8 @@ def runner(
     told["userData"] = encoded(data)
     disk = told["storageProfile"]["osDisk"]
     disk["name"] = name + DISK
+    # Else it is of the image's kind, and that is a slow one (epam/cloud-pipeline#29). Each size takes this one.
+    disk["managedDisk"] = {"storageAccountType": "StandardSSD_LRS"}
     if settings.runner_disk:
         disk["diskSizeGB"] = settings.runner_disk
     address = {

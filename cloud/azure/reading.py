@@ -89,13 +89,14 @@ def statuses(session: Session) -> dict[str, Sequence[Any]]:
 def vm(raw: Any, told: Iterable[Any], address: str, *, name: str = "") -> Vm:
     """A VM out of its two halves: its description, and what is said of its state."""
     state, reason = _state(str(raw.provisioning_state or ""), told)
+    size = raw.hardware_profile.vm_size  # the SDK has words of its own for some of them
     return Vm(
         cloud="azure",
         id=str(raw.name),
         name=name or str(raw.name).rpartition("-")[0],
         state=state,
         address=address if state in ("starting", "running") else "",
-        size=str(raw.hardware_profile.vm_size),
+        size=str(getattr(size, "value", size)),
         created=(raw.time_created or datetime.fromtimestamp(0, UTC)).astimezone(UTC),
         tags=dict(raw.tags or {}),
         reason=reason,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from cloud import names
 from cloud.azure.body import SUBNET, network_path
 from cloud.azure.session import Session, missing_is_none
 from cloud.azure.settings import AzureSettings
+from cloud.errors import InputError
 from cloud.progress import Progress
 
 _API = "2024-05-01"
@@ -48,7 +50,15 @@ class AzureNetwork:
         return [words for words, _ in self._steps(self._seen())]
 
     def complete(self, progress: Progress) -> None:
-        """Make what is missing, and leave what is there, whoever made it."""
+        """Make what is missing, and leave what is there, whoever made it.
+
+        Raises:
+            InputError: the range that is set is none.
+        """
+        try:
+            ipaddress.ip_network(self._settings.range)
+        except ValueError as problem:
+            raise InputError(f"azure.range: {problem}", hint="as 10.77.0.0/20") from problem
         steps = self._steps(self._seen())
         for number, (words, make) in enumerate(steps, 1):
             with progress.step(f"make {words}", number, len(steps)):

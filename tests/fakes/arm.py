@@ -26,10 +26,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import trustme
 
-from cloud import names, userdata, wait
+from cloud import names, wait
 from tests.fakes import template
 from tests.fakes.contract import wrongs
 from tests.fakes.guests import Guests, Paper, pass_on
+from tests.fakes.rules import SIZES, Refusal, skus, told_in, well_named, well_ruled, well_tagged, well_told
 
 HOSTS = ("management.azure.com", "login.microsoftonline.com")
 TENANT, APP, SECRET, TOKEN = "11111111-2222-3333-4444-555555555555", "our-app", "canary-secret-7f3e", "a-token"
@@ -56,21 +57,10 @@ _KINDS = {
 """The SDK's names of what a body is held against."""
 _SINCE = "2019-07-01"
 """Packer 1.6.6 speaks an older language: such bodies are others."""
-_SIZES = {
-    "Standard_D4s_v5": (4, "standardDSv5Family"),
-    "Standard_D4ds_v5": (4, "standardDDSv5Family"),
-    "Standard_D8s_v5": (8, "standardDSv5Family"),
-    "Standard_D4s_v4": (4, "standardDSv4Family"),
-    "Standard_D4s_v3": (4, "standardDSv3Family"),
-    "Standard_B2s": (2, "standardBSFamily"),
-}
-"""Processors and family of each size that there is."""
 _COLLECTIONS = (
     *("virtualMachines", "images", "galleries", "versions", "disks", "operations", "permissions"),
     *("networkInterfaces", "publicIPAddresses", "securityRules", "virtualNetworks", "networkSecurityGroups"),
 )
-_RESERVED = ("admin", "administrator", "root", "guest", "test", "user1")
-"""Some of the names that Azure has no user of ("FAQ about Linux VMs")."""
 _VM, _NIC, _IP, _DISK = (
     *("microsoft.compute/virtualmachines", "microsoft.network/networkinterfaces"),
     *("microsoft.network/publicipaddresses", "microsoft.compute/disks"),
@@ -107,15 +97,6 @@ KINDS = {
     "lost": ("", 0),
 }
 """What can happen to any call, and what its answer is then."""
-
-
-@dataclass
-class Refusal(Exception):
-    """An answer that is an error."""
-
-    status: int
-    code: str
-    message: str = ""
 
 
 @dataclass
@@ -322,7 +303,7 @@ class Arm:
         if kind == "microsoft.compute/locations/usages":
             return self._paged(self._usages(), path, query)
         if kind == "microsoft.compute/skus":
-            return self._paged(_skus(), path, query)
+            return self._paged(skus(), path, query)
         if kind == "microsoft.authorization/permissions":
             return Answer(200, {"value": [{"actions": self.rights, "notActions": []}]})
         return None
@@ -438,7 +419,7 @@ class Arm:
         told = [("cores", "Total Regional vCPUs", self.cores, self._used(""))]
         told += [
             (family, f"{family} vCPUs", self.families.get(family, self.cores), self._used(family))
-            for family in sorted({each for _, each in _SIZES.values()})
+            for family in sorted({each for _, each in SIZES.values()})
         ]
         return [
             {"unit": "Count", "limit": limit, "currentValue": used, "name": {"value": name, "localizedValue": words}}
@@ -448,7 +429,7 @@ class Arm:
     def _used(self, family: str) -> int:
         """Processors of all VMs, those that are deallocated too ("vCPU quotas")."""
         sizes = [thing["properties"] for key, thing in self.things.items() if _kind(key) == _VM]
-        each = [_SIZES[properties["hardwareProfile"]["vmSize"]] for properties in sizes]
+        each = [SIZES[properties["hardwareProfile"]["vmSize"]] for properties in sizes]
         return sum(cores for cores, of in each if family in ("", of))
 
     def _tagged(self, method: str, path: str, given: Any) -> Answer:
@@ -463,7 +444,7 @@ class Arm:
             else:
                 assert given["operation"] == "Delete", given
                 tags = {key: text for key, text in tags.items() if wanted.get(key) != text}
-            _well_tagged(tags)
+            well_tagged(tags)
             thing["tags"] = tags
         return Answer(200, {"id": path, "name": "default", "properties": {"tags": thing.get("tags", {})}})
 
@@ -478,7 +459,7 @@ class Arm:
         if unknown := set(properties) - {"userData"}:
             raise Refusal(409, "PropertyChangeNotAllowed", f"Changing property '{unknown.pop()}' is not allowed.")
         if "userData" in properties:
-            _told(properties)
+            told_in(properties)
         thing["properties"] |= properties
         thing["tags"] = given.get("tags", thing.get("tags", {}))
         return Answer(200, self._shown(path.lower(), ""), self._working(later, thing=thing))
@@ -488,7 +469,7 @@ class Arm:
         if before and kind == _VM and before.get("asked") == json.dumps(given):
             return Answer(200, self._shown(path.lower(), ""), self._working(later, thing=before))
         asked = json.dumps(given)
-        self._made(path, kind, api, given, later)
+        self._made(path, kind, api, json.loads(asked), later)
         self.things[path.lower()] |= {"asked": asked} if kind == _VM else {}
         thing = self.things[path.lower()]
         if later:
@@ -507,8 +488,8 @@ class Arm:
             given = _as_newer(given)
         before = self.things.get(path.lower())
         name = path.rpartition("/")[2]
-        _well_named(kind, name)
-        _well_tagged(given.get("tags", {}))
+        well_named(kind, name)
+        well_tagged(given.get("tags", {}))
         if kind.startswith("microsoft.network/"):
             self._joins(path, kind, given)
         if before is None:
@@ -537,7 +518,8 @@ class Arm:
         properties["timeCreated"] = names.moment(wait.clock.now())
         properties["osProfile"].pop("customData", None)
         disk = properties["storageProfile"]["osDisk"]
-        disk["managedDisk"] = {"id": f"{group}/providers/Microsoft.Compute/disks/{disk.get('name', 'os')}"}
+        where = f"{group}/providers/Microsoft.Compute/disks/{disk.get('name', 'os')}"
+        disk["managedDisk"] = {**disk.get("managedDisk", {}), "id": where}
         attached = {"managedBy": path, "tags": tags, "properties": {"diskState": "Attached"}}
         self.put(disk["managedDisk"]["id"], attached)
         network = dict(properties["networkProfile"])
@@ -598,7 +580,7 @@ class Arm:
         properties = given.get("properties", {})
         parent = path.rpartition("/")[0].rpartition("/")[0]
         if kind == _RULE:
-            _well_ruled(properties)
+            well_ruled(properties)
             others = [thing for key, thing in self.things.items() if key.startswith(f"{parent.lower()}/securityrules/")]
             for thing in others:
                 same = all(thing["properties"][each] == properties[each] for each in ("priority", "direction"))
@@ -635,13 +617,13 @@ class Arm:
         properties = given.get("properties", {})
         if kind == _VM:
             size = properties["hardwareProfile"]["vmSize"]
-            if size not in _SIZES:
+            if size not in SIZES:
                 raise Refusal(400, "InvalidParameter", f"The value {size} provided for the VM size is not valid.")
             if unknown := set(given.get("zones", ())) - set(self.zones):
                 raise Refusal(400, "InvalidAvailabilityZone", f"The zone(s) '{unknown.pop()}' is not supported.")
-            _well_told(properties["osProfile"])
+            well_told(properties["osProfile"])
             self._inline(path, properties)
-            cores, family = _SIZES[size]
+            cores, family = SIZES[size]
             for limit, used, what in (
                 (self.cores, self._used(""), "Total Regional Cores"),
                 (self.families.get(family, self.cores), self._used(family), f"{family} Cores"),
@@ -650,7 +632,7 @@ class Arm:
                     words = f"Operation could not be completed as it results in exceeding approved {what} quota."
                     numbers = f"Current Limit: {limit}, Usage: {used}, Additional Required: {cores}"
                     raise Refusal(409, "OperationNotAllowed", f"{words} {numbers}")
-            started, told = self._started_from(properties), _told({**properties["osProfile"], **properties})
+            started, told = self._started_from(properties), told_in({**properties["osProfile"], **properties})
             if not later or later.code.startswith("OSProvisioning"):
                 self.guests.boot(_guest(path), started, told)
         elif kind == "microsoft.compute/images":
@@ -858,7 +840,11 @@ class Arm:
             if not host or host[1].decode() not in HOSTS:
                 caller.sendall(b"HTTP/1.1 403 Forbidden\r\n\r\n")
                 return
-            with socket.create_connection(("127.0.0.1", self._server.server_port)) as server:
+            try:
+                server = socket.create_connection(("127.0.0.1", self._server.server_port))
+            except OSError:
+                return  # it is closed: somebody still asks for the end of what nobody waits for
+            with server:
                 caller.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
                 back = threading.Thread(target=pass_on, args=(server, caller), daemon=True)
                 back.start()
@@ -910,55 +896,6 @@ class _Handler(BaseHTTPRequestHandler):
 
 _KEPT = ("state", "error", "asked")
 """What is kept with a thing and no part of it."""
-
-
-def _skus() -> list[dict[str, Any]]:
-    return [
-        {
-            "resourceType": "virtualMachines",
-            "name": name,
-            "family": family,
-            "locations": ["westus"],
-            "capabilities": [{"name": "vCPUs", "value": str(cores)}],
-        }
-        for name, (cores, family) in _SIZES.items()
-    ] + [{"resourceType": "disks", "name": "Premium_LRS", "locations": ["westus"]}]
-
-
-def _well_tagged(tags: dict[str, str]) -> None:
-    """Refuse tags that Azure refuses ("Use tags to organize your Azure resources")."""
-    if len(tags) > 50 or any(len(key) > 512 or len(text) > 256 for key, text in tags.items()):
-        raise Refusal(400, "InvalidTagNameOrValue", "more than 50 tags, or one that is too long")
-    if wrong := [key for key in tags if set(key) & set("<>%&\\?/")]:
-        raise Refusal(400, "InvalidTagNameCharacters", f"{wrong[0]} is no name of a tag")
-
-
-def _well_told(profile: dict[str, Any]) -> None:
-    """Refuse users and names that Azure refuses."""
-    if profile["adminUsername"].lower() in _RESERVED:
-        raise Refusal(400, "InvalidParameter", f"The Admin Username {profile['adminUsername']} is not allowed.")
-    if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?", profile["computerName"]):
-        raise Refusal(400, "InvalidParameter", f"{profile['computerName']} is no computer's name.")
-    for key in profile.get("linuxConfiguration", {}).get("ssh", {}).get("publicKeys", ()):
-        if not key["keyData"].startswith(("ssh-rsa ", "ssh-ed25519 ")):
-            raise Refusal(
-                400, "InvalidParameter", "The value of parameter linuxConfiguration.ssh.publicKeys is invalid."
-            )
-
-
-def _well_ruled(properties: dict[str, Any]) -> None:
-    """Refuse rules that Azure refuses."""
-    needed = {"access", "direction", "priority", "protocol"}
-    if missing := needed - set(properties):
-        raise Refusal(400, "InvalidRequestFormat", f"{missing.pop()} is missing")
-    if not 100 <= properties["priority"] <= 4096:
-        raise Refusal(400, "SecurityRuleInvalidPriority", f"{properties['priority']} is not within 100 and 4096.")
-    for key in ("sourceAddressPrefix", "destinationAddressPrefix"):
-        try:
-            if properties[key] not in ("*", "Internet", "VirtualNetwork"):
-                ipaddress.ip_network(properties[key])
-        except ValueError as wrong:
-            raise Refusal(400, "SecurityRuleInvalidAddressPrefix", str(wrong)) from wrong
 
 
 def _as_newer(given: dict[str, Any]) -> dict[str, Any]:
@@ -1026,18 +963,6 @@ def _joined(kind: str) -> Iterator[str]:
     return (f"Microsoft.Network/{each}/join/action" for each in joins.get(kind, ()))
 
 
-def _well_named(kind: str, name: str) -> None:
-    """Refuse names that Azure refuses ("Naming rules and restrictions for Azure resources")."""
-    pattern = {
-        "microsoft.compute/galleries": r"[A-Za-z0-9][\w.]{0,78}[A-Za-z0-9]|[A-Za-z0-9]",
-        "microsoft.compute/galleries/images/versions": r"(0|[1-9]\d{0,9})(\.(0|[1-9]\d{0,9})){2}",
-        _VM: r"[A-Za-z0-9][\w.-]{0,63}",
-        "microsoft.network/virtualnetworks": r"[A-Za-z0-9][\w.-]{0,62}\w",
-    }.get(kind, r"[A-Za-z0-9][\w.-]{0,79}")
-    if not re.fullmatch(pattern, name):
-        raise Refusal(400, "InvalidParameter", f"{name} is no name of {kind}")
-
-
 def _group(name: str) -> str:
     return f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{name}"
 
@@ -1050,17 +975,3 @@ def _guest(path: str) -> str:
     """A folder's name for the VM of that path."""
     parts = path.lower().split("/")
     return f"{parts[4]}.{parts[-1]}"
-
-
-def _told(profile: dict[str, Any]) -> str:
-    """What cloud-init hears of a VM: its user data, or the user whom Azure names."""
-    if data := profile.get("customData") or profile.get("userData"):
-        try:
-            told = base64.b64decode(data, validate=True)
-        except ValueError as wrong:
-            raise Refusal(400, "InvalidParameter", "userData is no base64") from wrong
-        if len(told) > 65_536:
-            raise Refusal(400, "InvalidParameter", "userData is longer than 64 KB")
-        return told.decode()
-    keys = [each["keyData"].strip() for each in profile.get("linuxConfiguration", {})["ssh"]["publicKeys"]]
-    return userdata.write(userdata.login(profile["adminUsername"], keys, sudo=True))

@@ -16,8 +16,11 @@ from cloud import names, ssh, wait
 from cloud.azure.cloud import AzureCloud
 from cloud.base import Vm
 from cloud.errors import InputError, Interrupted, KitError, NotAllowed, NotFound, TemporaryError
-from tests.cloud.azure.conftest import RUNNERS, image, left, opened, order, writes
+from cloud.progress import Silent
+from tests.cloud.azure.conftest import RETRIED, RUNNERS, image, left, opened, order, writes
 from tests.fakes.arm import GROUP, Arm
+
+pytestmark = RETRIED
 
 VM_WRITE = "Microsoft.Compute/virtualMachines/write"
 RULE_WRITE = "Microsoft.Network/networkSecurityGroups/securityRules/write"
@@ -51,7 +54,8 @@ class TestACreate:
         (way,) = interface["properties"]["ipConfigurations"]
         address = way["properties"]["publicIPAddressConfiguration"]
         assert interface["properties"]["deleteOption"] == address["properties"]["deleteOption"] == "Delete"
-        assert told["storageProfile"]["osDisk"]["deleteOption"] == "Delete"
+        disk = told["storageProfile"]["osDisk"]
+        assert disk["deleteOption"] == "Delete" and disk["managedDisk"] == {"storageAccountType": "StandardSSD_LRS"}
         assert address["sku"] == {"name": "Standard"}
         assert left(arm) == [f"{vm.id}-disk", vm.id, f"{vm.id}-nic", f"{vm.id}-ip"]
 
@@ -86,7 +90,7 @@ class TestACreate:
     def test_follows_the_settings(self, arm: Arm) -> None:
         cloud = opened(arm, runner_disk="64", security_type="Standard", zones="2", runner_sizes=V3)
         prepare(cloud)
-        cloud.machines.create(order(arm))
+        assert cloud.machines.create(order(arm)).size == V3
         told = body(arm)["properties"]
         assert told["storageProfile"]["osDisk"]["diskSizeGB"] == 64 and "securityProfile" not in told
         assert tried(arm) == [(V3, "2")]
@@ -419,8 +423,6 @@ class TestHalves:
 
 
 def prepare(cloud: AzureCloud) -> None:
-    from cloud.progress import Silent
-
     cloud.network.complete(Silent())
 
 
