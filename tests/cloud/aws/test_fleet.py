@@ -17,7 +17,7 @@ from moto.ec2.models.instances import StateReason
 from cloud import names, ssh, userdata, wait
 from cloud.aws.cloud import AwsCloud
 from cloud.aws.session import AwsError
-from cloud.base import RunnerCloud, Vm
+from cloud.base import Cloud, Vm
 from cloud.errors import InputError, Interrupted, KitError, NotAllowed, NotFound, TemporaryError
 from tests.cloud.aws.conftest import Quick, build_network, opened, order
 from tests.fakes import ec2_rules
@@ -693,5 +693,5 @@ class TestAHalf:
 
 
 def test_aws_is_a_cloud_for_runners(cloud: AwsCloud) -> None:
-    runs: RunnerCloud = cloud  # the type checker's to say
+    runs: Cloud = cloud  # the type checker's to say
     assert (runs.name, runs.machines.pause) == ("aws", 1.0)
