@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from cloud import names, wait
 from tasks import ns
 from tasks.__main__ import Toolkit as Program
 from tests.ci import outputs
+from tests.fakes import ec2_rules
 from tests.fakes.arm import Arm
 from tests.fakes.ec2 import POLICY, Ec2
 from tests.fakes.github import REPOSITORY, Hub
@@ -104,6 +106,20 @@ class World:
         ran = self.run("runners.list", *named(*clouds or CLOUDS), "--json")
         assert ran.code == 0, ran.err
         return list(json.loads(ran.out))
+
+    def there(self, run: str) -> list[dict[str, str]]:
+        """What the clouds themselves know of a run's VMs: their tags, and cloud, id and state."""
+        found = []
+        for each in ec2_rules.instances():
+            tags = {tag["key"]: tag["value"] for tag in each.get_tags()}
+            if each._state.name not in ("terminated", "shutting-down"):
+                found.append({**tags, "cloud": "aws", "id": each.id, "state": each._state.name})
+        for key, thing in self.arm.things.items():
+            if re.search(r"/virtualmachines/[^/]+$", key):
+                found.append(
+                    {**thing["tags"], "cloud": "azure", "id": thing["name"], "state": thing.get("state", "running")}
+                )
+        return [each for each in found if each.get(names.RUN_ID) == run]
 
     def existing(self) -> list[str]:
         """All that costs anything, in both clouds."""

@@ -6,20 +6,14 @@ is: where that VM is gone, it is a leftover.
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-
-import platformdirs
 
 from cloud import caller, names
 from cloud.aws import ending
 from cloud.aws.session import AwsError, Session, listed, tagged
 from cloud.aws.settings import AwsSettings
 from cloud.caller import CallerSettings
-from cloud.files import erase, replaced
 
 VM = "km-vm"
 """The VM that a security group is the door of."""
@@ -120,31 +114,3 @@ def _remove(session: Session, group: str) -> None:
         return True
 
     ending.seen(gone, what=f"end of {group}", patience=_LETTING_GO, hurried=1)
-
-
-def known_hosts(instance: str) -> Path:
-    """The file that has the VM's host key, below the caller's cache."""
-    safe = re.sub(r"[^A-Za-z0-9-]", "_", instance)
-    return platformdirs.user_cache_path("kontain") / "known_hosts" / f"aws-{safe}"
-
-
-def pin(instance: str, address: str, port: int, key: str) -> Path:
-    """Write that file: this key, at this address, and no other."""
-    path = known_hosts(instance)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with replaced(path) as fresh:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="ascii") as file:
-            file.write(f"{address if port == 22 else f'[{address}]:{port}'} ssh-ed25519 {key}\n")
-    return path
-
-
-def unpin(instance: str) -> None:
-    """Forget its host key. Nobody may have known it."""
-    erase(known_hosts(instance))
-
-
-def own_keys(home: Path) -> tuple[Path, ...]:
-    """The caller's private keys: those whose public half lies beside them."""
-    halves = ((path, path.with_name(path.name + ".pub")) for path in sorted((home / ".ssh").glob("*")))
-    return tuple(path for path, public in halves if path.is_file() and public.is_file())

@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cloud import names, wait
+from cloud import access, names, wait
 from cloud.aws import door, ending, reading, sweeping
 from cloud.aws.catalogue import Catalogue
 from cloud.aws.launch import launch
 from cloud.aws.machines import AwsMachines
-from cloud.aws.ordering import USER, Prepared, root_disk
+from cloud.aws.ordering import Prepared, root_disk
 from cloud.aws.runner_network import AwsNetwork
 from cloud.aws.session import AwsError, Session, Unanswered, listed, tagged, where
 from cloud.aws.settings import AwsSettings
@@ -145,10 +145,11 @@ class AwsFleet(AwsMachines):
         """Its host key is in its tags, since before it was started."""
         told = self._placed(vm)
         now = self._vm(told)
-        key, user = now.tags.get(names.HOST_KEY, ""), now.tags.get(USER, "")
+        key, user = now.tags.get(names.HOST_KEY, ""), now.tags.get(names.USER, "")
         if not key or not user:
+            tag = names.USER if key else names.HOST_KEY
             raise InputError(
-                f"{vm.id} has no tag {names.HOST_KEY if not key else USER}, so nobody can tell that it is what it says",
+                f"{vm.id} has no tag {tag}, so nobody can tell that it is what it says",
                 hint="./inv runners.stop ends it",
             )
         address = str(told.get("PublicIpAddress", ""))
@@ -156,8 +157,8 @@ class AwsFleet(AwsMachines):
             raise NotFound(f"{vm.id} has no address: it is {now.state}", hint="./inv runners.resume starts it")
         door.open_door(self._session, self._settings, self._us, told, self._settings.tags)
         port = self._settings.ssh_port
-        known_hosts = door.pin(vm.id, address, port, key)
-        keys = door.own_keys(Path.home())
+        known_hosts = access.pin("aws", vm.id, address, port, key)
+        keys = access.own_keys(Path.home())
         return Machine("aws", vm.id, user, address, port, keys, known_hosts, self._settings.boot_timeout)
 
     def boot_log(self, vm: Vm) -> str:
@@ -182,7 +183,7 @@ class AwsFleet(AwsMachines):
             self._of(vm, "terminate_instances", InstanceIds=[vm.id])
         except NotFound:
             pass  # it is gone already
-        door.unpin(vm.id)
+        access.unpin("aws", vm.id)
 
     def halves(self) -> Sequence[Leftover]:
         """Disks, cards and doors of runners that are gone."""

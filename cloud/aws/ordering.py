@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from cloud import names, ssh, userdata, wait
+from cloud import access, names, userdata, wait
 from cloud.aws.catalogue import Type
 from cloud.aws.runner_network import Place
 from cloud.aws.session import AwsError, Session, listed
@@ -15,25 +13,15 @@ from cloud.aws.settings import AwsSettings
 from cloud.base import Image, Order
 from cloud.errors import InputError, NotFound
 
-USER = "km-user"
-"""Who works in the VM: the name to log in with."""
-
-_TRUST = {
-    "path": "/etc/cloud/cloud.cfg.d/99-kontain.cfg",
-    "content": "manual_cache_clean: true\n",
-    "permissions": "0644",
-}
-"""Without it cloud-init asks for metadata at every boot, to see whether the VM is a new one. Of a VM whose metadata
-is shut it would think so, and give it other host keys ("First boot determination", in its documentation)."""
-
 
 class Prepared:
     """An order with a host key of its own, and tags from which it is known again."""
 
     def __init__(self, order: Order, settings: AwsSettings) -> None:
-        private, public = _host_key(order.name)
-        self.host_key = public.split()[1]
-        self.tags = {**settings.tags, "Name": order.name, **order.tags, names.HOST_KEY: self.host_key, USER: order.user}
+        private, public = access.new_key(order.name)
+        self.host_key = access.word(public)
+        self.tags = {**settings.tags, "Name": order.name, **order.tags, names.HOST_KEY: self.host_key}
+        self.tags[names.USER] = order.user
         self._order = order
         self._role = settings.role
         self._data = _user_data(order, userdata.host_key(private, public))
@@ -94,19 +82,10 @@ def root_disk(session: Session, image: Image, size: int) -> dict[str, Any]:
 
 
 def _user_data(order: Order, host_key: Mapping[str, Any]) -> str:
-    files = [*order.user_data.get("write_files", ()), _TRUST]
-    data = userdata.write({**order.user_data, "write_files": files, **host_key})
+    data = userdata.write({**order.user_data, **host_key})
     if (size := len(data.encode())) > userdata.LIMIT:
         raise InputError(
             f"user data of {size} bytes is more than EC2 takes: {userdata.LIMIT}",
             hint="fewer or shorter keys in the folder that runners.keys names",
         )
     return data
-
-
-def _host_key(comment: str) -> tuple[str, str]:
-    """A new host key, private and public. On this machine it is a file for a moment, for its owner alone."""
-    with tempfile.TemporaryDirectory(prefix="kontain-") as folder:
-        path = Path(folder) / "host_key"
-        public = ssh.make_key(path, comment)
-        return path.read_text(), public

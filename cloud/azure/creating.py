@@ -8,8 +8,8 @@ from typing import Any
 
 from azure.core.polling import LROPoller
 
-from cloud import names, wait
-from cloud.azure import access, body, reading
+from cloud import access, names, userdata, wait
+from cloud.azure import body, reading
 from cloud.azure.session import CAPACITY, Session, code_of
 from cloud.azure.settings import AzureSettings
 from cloud.base import Order, Vm
@@ -31,8 +31,11 @@ def create(session: Session, settings: AzureSettings, order: Order) -> Vm:
         InputError: there is no such size, no network, no image, or its user data is too large.
         TemporaryError: there is no room for it in any place.
     """
-    born = access.born(order.name, order.user_data)
-    if (size := len(born.data.encode())) > LIMIT:
+    private, host = access.new_key(order.name)
+    # Azure wants a key for the user, and cloud-init brings people's: nobody has this one.
+    _, public = access.new_key(order.name)
+    data = userdata.write({**order.user_data, **userdata.host_key(private, host)})
+    if (size := len(data.encode())) > LIMIT:
         raise InputError(f"user data of {size} bytes is more than Azure takes: {LIMIT}")
     full = []
     for size_of, zone in [(each, zone) for each in sizes(order.size, settings) for zone in settings.zones or [""]]:
@@ -45,9 +48,9 @@ def create(session: Session, settings: AzureSettings, order: Order) -> Vm:
             name=name,
             size=size_of,
             zone=zone,
-            public=born.public,
-            data=born.data,
-            tags={**settings.tags, **order.tags, names.HOST_KEY: born.host},
+            public=public,
+            data=data,
+            tags={**settings.tags, **order.tags, names.HOST_KEY: access.word(host)},
         )
         try:
             return _made(session, settings, name, told)

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cloud import caller, names, userdata, wait
-from cloud.azure import access, body, creating, firewall, halves, reading
+from cloud import access, caller, names, userdata, wait
+from cloud.azure import body, creating, firewall, halves, reading
 from cloud.azure.machines import AzureMachines
 from cloud.azure.session import AzureError, Session
 from cloud.azure.settings import AzureSettings
@@ -120,8 +120,8 @@ class AzureFleet(AzureMachines):
             user=str(told.os_profile.admin_username),
             address=now.address,
             port=port,
-            keys=access.keys(Path.home()),
-            known_hosts=access.pinned(vm.id, now.address, port, host),
+            keys=access.own_keys(Path.home()),
+            known_hosts=access.pin("azure", vm.id, now.address, port, host),
             patience=self._settings.boot_timeout,
         )
 
@@ -143,6 +143,7 @@ class AzureFleet(AzureMachines):
                 **self._pace,
             )
             shut.result()
+        access.unpin("azure", vm.id)
 
     def halves(self) -> Sequence[Leftover]:
         """Interfaces, addresses, disks and ssh rules of VMs that are gone."""

@@ -40,7 +40,8 @@ def make(
         if words != told:
             progress.note(f"{cloud.name}: {words}")
             told = words
-        if vm := next(kept, None):
+        # Where kept VMs do not count, as on AWS, the end of one makes no room.
+        if any(quota.kept for quota in short) and (vm := next(kept, None)):
             progress.note(f"{vm.id} was kept ({vm.tags[names.KEPT]}) and goes before its time")
             ending.end(vm, cloud, github)
             _let_go(cloud, size, short, every)

@@ -251,7 +251,7 @@ def _online(plan: Plan, vm: Vm, cloud: Cloud, github: Github, progress: Progress
                 raise NotReady(f"{vm.id} could not become a runner{_cause(cloud, vm)}", hint=_HINT)
         shown = max(shown, len(lines))
         now = cloud.machines.read(vm)
-        if now.state in ("stopped", "gone"):
+        if now.state in ("stopped", "gone") or now.reason:
             why = f": {now.reason}" if now.reason else _cause(cloud, vm)
             raise NotReady(f"{vm.id} has ended by itself{why}", hint=_HINT)
 

@@ -93,9 +93,7 @@ class TestAVm:
             assert tags["Name"] == "ec2-runner-CI-7" and tags["km-user"] == "kontain" and tags[names.HOST_KEY]
         assert not {"CreateTags", "ModifyInstanceAttribute"} & {action.partition(":")[2] for action in ec2.actions()}
 
-    def test_gets_a_host_key_of_its_own_and_keeps_it_when_its_metadata_are_shut(
-        self, ec2: Ec2, cloud: AwsCloud
-    ) -> None:
+    def test_gets_a_host_key_of_its_own(self, ec2: Ec2, cloud: AwsCloud) -> None:
         made = [cloud.machines.create(order(ec2)) for _ in range(2)]
         data = [base64.b64decode(given["UserData"]).decode() for given in asked(ec2)]
         for vm, text in zip(made, data, strict=True):
@@ -103,7 +101,6 @@ class TestAVm:
             assert given["ssh_keys"]["ed25519_public"].split()[1] == vm.tags[names.HOST_KEY]
             assert "PRIVATE KEY" in given["ssh_keys"]["ed25519_private"]
             assert given["write_files"][0]["path"] == "/etc/told"
-            assert given["write_files"][-1]["content"] == "manual_cache_clean: true\n"
             assert given["users"][0]["name"] == "kontain"
         assert made[0].tags[names.HOST_KEY] != made[1].tags[names.HOST_KEY]
 
