@@ -308,7 +308,7 @@ def setup_network(c: Context, cloud: list[str], plan: bool = False) -> None:
     Once for each cloud, by somebody who may do that: starting runners needs fewer rights. What is there
     stays as it is, what is missing or was made by half is completed.
 
-    Example: ./inv runners.setup-network --cloud aws --plan
+    Example: ./inv runners.setup-network --cloud aws --cloud azure --plan
     """
     from tasks import _clouds, _runners
     from tasks._settings import load as settings_now

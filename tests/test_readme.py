@@ -27,6 +27,8 @@ BOTH = "tests/packer/test_side_by_side.py"
 
 RUNNERS = "tests/tasks/test_runners.py"
 
+CLOUDS = "tests/tasks/test_runners_clouds.py"
+
 ELSEWHERE = {
     # What builds takes minutes: the tests of the pipeline do it with the micro image.
     "./inv images.l0base --cloud local": (
@@ -63,6 +65,16 @@ ELSEWHERE = {
         '"runners.resume", "--cloud", "local", vm["run"], "--for", "2h"',
     ),
     "./inv runners.extend --cloud local 1f2e3d 3d": (RUNNERS, '"runners.extend", "--cloud", "local", vm["run"], "3d"'),
+    # Both clouds at once, on fakes of them.
+    "./inv runners.setup-network --cloud aws --cloud azure --plan": (
+        CLOUDS,
+        '"runners.setup-network", *BOTH, "--plan"',
+    ),
+    "./inv runners.setup-network --cloud aws --cloud azure": (CLOUDS, 'setup("runners.setup-network", *BOTH)'),
+    "./inv runners.start --cloud aws --cloud azure": (CLOUDS, 'START = ("runners.start", *BOTH)'),
+    "./inv runners.list --cloud aws --cloud azure": (CLOUDS, 'run("runners.list", *BOTH)'),
+    "./inv runners.start --cloud azure --wait-quota 20m": (CLOUDS, '"--cloud", "azure", "--wait-quota", "20m"'),
+    "./inv runners.start --cloud azure --evict": (CLOUDS, '"--cloud", "azure", "--evict"'),
     # A test that ran the tests would not end: CI runs them, and a small suite shows what they do.
     "./inv test": ("tests/tasks/test_test.py", 'inv("test")'),
     "./inv test --all": (".ci/run", "./inv test --all"),
@@ -158,7 +170,7 @@ def test_the_pages_have_a_command_for_every_reason_not_to_run_one() -> None:
 
 def test_what_is_planned_is_said_not_to_be_there() -> None:
     text = (ROOT / "README.md").read_text()
-    for planned in ("`boxes`", "`runners`", "`release`"):
+    for planned in ("`boxes`", "`release`"):
         assert re.search(rf"^- .*{re.escape(planned)}.*: not yet\.$", text, re.MULTILINE), planned
 
 

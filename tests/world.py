@@ -18,9 +18,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import boto3.session
 import pytest
 
 from cloud import names, wait
+from cloud.aws.session import Session
 from tasks import ns
 from tasks.__main__ import Toolkit as Program
 from tests.ci import outputs
@@ -87,7 +89,12 @@ class World:
         """A step of a workflow's run: how it ended, and what it put out."""
         output = self.home / "output"
         output.write_text("")
-        told = {
+        ran = self.run(*words, **{**self.workflow(run, attempt), **variables})
+        return ran, outputs(output.read_text())
+
+    def workflow(self, run: str, attempt: str = "1") -> dict[str, str]:
+        """What Actions gives to a step of that run."""
+        return {
             "GITHUB_ACTIONS": "true",
             "GITHUB_REPOSITORY": REPOSITORY,
             "GITHUB_WORKFLOW": "KM CI Pipeline",
@@ -95,11 +102,9 @@ class World:
             "GITHUB_RUN_ID": run,
             "GITHUB_RUN_ATTEMPT": attempt,
             "GITHUB_ACTOR": "somebody",
-            "GITHUB_OUTPUT": str(output),
+            "GITHUB_OUTPUT": str(self.home / "output"),
             "GITHUB_STEP_SUMMARY": str(self.home / "summary"),
         }
-        ran = self.run(*words, **{**told, **variables})
-        return ran, outputs(output.read_text())
 
     def vms(self, *clouds: str) -> list[dict[str, Any]]:
         """The VMs there are, as `runners.list` tells of them."""
@@ -185,6 +190,9 @@ def worlds(home: Path, boot: float = 0.02) -> Iterator[World]:
         slept = time.sleep
         # SDKs wait between two tries by themselves.
         patched.setattr(time, "sleep", lambda seconds: slept(min(seconds, 0.01)))
+        # A command reads boto's descriptions of EC2 once: here that is most of its time.
+        shared = boto3.session.Session()
+        patched.setattr(Session, "_boto", property(lambda session: _in(shared, session.region)))
         settings = {
             "CI": "true",
             "HOME": str(home),
@@ -203,6 +211,10 @@ def worlds(home: Path, boot: float = 0.02) -> Iterator[World]:
             yield world
         finally:
             player.close()
+
+
+def _in(shared: boto3.session.Session, region: str) -> boto3.session.Session:
+    return boto3.session.Session(botocore_session=shared._session, region_name=region)
 
 
 def planted(world: World) -> None:

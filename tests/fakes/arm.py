@@ -856,6 +856,9 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
     """Else who calls at the same time as five others waits for a second."""
 
+    def handle_error(self, *_: object) -> None:
+        """A caller who went away is no error."""
+
 
 class _Handler(BaseHTTPRequestHandler):
     arm: Arm

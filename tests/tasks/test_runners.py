@@ -120,7 +120,6 @@ def test_a_kept_vm_is_looked_into_for_a_while_and_stays_longer_if_asked_to(ci: C
         (("runners.stop", "--cloud", "local"), "which run is meant?"),
         (("runners.stop", "--cloud", "local", "--run", "1", "--keep", "--destroy"), "contradict"),
         (("runners.stop", "--cloud", "local", "--run", "1", "--needs", "/no/such/file"), "--needs /no/such/file"),
-        (("runners.start", "--cloud", "aws"), "runners do not run on aws yet"),
         (("runners.start",), "no cloud is named"),
         (("runners.start", "--cloud", "local", "--require", "some"), "--require some"),
         (("runners.start", "--cloud", "local", "--no-register", "--size", "aws=big"), "for which cloud?"),
