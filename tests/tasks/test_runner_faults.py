@@ -102,7 +102,7 @@ class Matrix:
         return made
 
     def kinds(self, server: str, number: int) -> tuple[str, ...]:
-        """The faults of a call: of a start every one, of what comes after it one of each sort, another one each time."""
+        """The faults of a call: of a start's every one, of another verb's one of each sort, in turn."""
         if self.words == START or "EVERY_FAULT" in os.environ:
             return tuple(kind for sort in SORTS for kind in sort if server != "github" or kind in KINDS)
         sorts = [[kind for kind in sort if server != "github" or kind in KINDS] for sort in SORTS]
