@@ -149,6 +149,9 @@ class LocalMachines:
 
     def reach(self, vm: Vm) -> Machine:
         """Its host key is the one that we made, pinned to the port that it got."""
+        now = self.read(vm)
+        if now.state != "running":
+            raise NotFound(f"{vm.id} has no address: it is {now.state}", hint="./inv runners.resume starts it")
         return self._reached(self._store.machines / vm.id)
 
     def boot_log(self, vm: Vm) -> str:
