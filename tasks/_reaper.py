@@ -28,6 +28,8 @@ class Found:
     orphans: Sequence[Runner]
     """Entries at GitHub of VMs that are gone."""
     strangers: Sequence[Vm]
+    listed: frozenset[str] | None
+    """The runners that GitHub has, by name; None where it was not asked, or did not say."""
 
     def rows(self, cloud: str) -> list[_console.Row]:
         """All of it, for people and programs."""
@@ -60,17 +62,25 @@ def look(
         # Without its VMs nobody can tell which entries are of none.
         lost = runners.orphans(told.value or (), vms.value, cloud.name) if vms.value is not None else ()
         due = runners.due(vms.value or (), grace)
-        found.append((cloud, Found(due, halves.value or (), lost, others.value or ())))
+        listed = frozenset(each.name for each in told.value) if told.value else None
+        found.append((cloud, Found(due, halves.value or (), lost, others.value or (), listed)))
     return found, [*entries, *answers]
 
 
 def act(cloud: Cloud, found: Found, settings: Settings) -> list[tuple[Cloud, Callable[[], object]]]:
     """What is done about it, each by itself: what fails leaves the rest alone."""
-    from cloud import runners
+    from cloud import names, runners
 
-    github: Github = _runners.github(settings, _runners.repository(settings))
+    ours = _runners.repository(settings)
+    github: Github = _runners.github(settings, ours)
+
+    def of(vm: Vm) -> Github | None:
+        # Thousands of VMs whose runners went long ago are no reason to ask GitHub as often.
+        tags, here = vm.tags, found.listed is not None and vm.tags.get(names.REPO) == names.tag_value(ours)
+        return None if here and tags.get(names.RUNNER) not in (found.listed or ()) else _runners.github(settings, vm)
+
     return [
-        *((cloud, partial(runners.reap, each, cloud, _runners.github(settings, each.vm))) for each in found.due),
+        *((cloud, partial(runners.reap, each, cloud, of(each.vm))) for each in found.due),
         *((cloud, partial(cloud.machines.remove, each)) for each in found.halves),
         *((cloud, partial(github.delete, each)) for each in found.orphans),
     ]
