@@ -55,6 +55,14 @@ def test_a_start_is_told_beside_its_vms_own_time_and_with_what_it_asks_of_github
     assert re.search(r"^ratio: \d+\.\d\d, to reach: 1\.2$", out, re.MULTILINE)
 
 
+@pytest.mark.matrix
+def test_a_start_on_both_clouds_is_told_beside_the_slower_one_and_a_reaper_beside_the_bare_calls() -> None:
+    out = benchmark("fleets.py", "--aws", "1", "--azure", "2", "--machines", "50")
+    assert re.search(r"^later by: -?\d+\.\d\d s, to reach: 3$", out, re.MULTILINE)
+    assert len(re.findall(r"^calls, runners\.\w+ .*: \d+ of aws, \d+ of azure, \d+ of github$", out, re.MULTILINE)) == 4
+    assert re.search(r"^ratio: \d+\.\d\d, to reach: 1\.5$", out, re.MULTILINE)
+
+
 def test_listing_loads_no_sdk() -> None:
     assert "SDK modules loaded: none" in benchmark("list.py", "--times", "1")
 

@@ -90,6 +90,7 @@ ELSEWHERE = {
     ".venv/bin/python benchmarks/nothing_to_do.py": ("tests/test_benchmarks.py", '"nothing_to_do.py"'),
     ".venv/bin/python benchmarks/clouds.py --build": ("tests/test_benchmarks.py", '"clouds.py"'),
     ".venv/bin/python benchmarks/runners.py": ("tests/test_benchmarks.py", '"runners.py"'),
+    ".venv/bin/python benchmarks/fleets.py": ("tests/test_benchmarks.py", '"fleets.py"'),
     ".venv/bin/python benchmarks/build.py": ("tests/test_benchmarks.py", '"build.py"'),
 }
 """Commands that are run by other tests: where, and the words by which one finds it there."""

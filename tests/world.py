@@ -171,8 +171,11 @@ def _ran(argv: list[str]) -> int:
 
 
 @contextlib.contextmanager
-def worlds(home: Path, boot: float = 0.02) -> Iterator[World]:
-    """A world with images and networks, and nothing else in it."""
+def worlds(home: Path, aws: float = 0.02, azure: float = 0.02, *, hasty: bool = True) -> Iterator[World]:
+    """A world with images and networks, and nothing else in it.
+
+    `aws` and `azure` are how many seconds VMs take there to be online. Who is not `hasty` has real time.
+    """
     disk = home / "disk"
     disk.touch()
     with (
@@ -181,15 +184,16 @@ def worlds(home: Path, boot: float = 0.02) -> Iterator[World]:
         Arm(home / "arm", disk, paper=Paper()) as arm,
         pytest.MonkeyPatch.context() as patched,
     ):
-        player = Player(hub, boot)
-        for fake in (ec2, arm):
+        player = Player(hub)
+        for fake, boot in ((ec2, aws), (arm, azure)):
             assert fake.paper is not None
-            player.plays(fake.paper)
+            player.plays(fake.paper, boot)
         clock = Hasty()
-        patched.setattr(wait, "clock", clock)
-        slept = time.sleep
-        # SDKs wait between two tries by themselves.
-        patched.setattr(time, "sleep", lambda seconds: slept(min(seconds, 0.01)))
+        if hasty:
+            patched.setattr(wait, "clock", clock)
+            slept = time.sleep
+            # SDKs wait between two tries by themselves.
+            patched.setattr(time, "sleep", lambda seconds: slept(min(seconds, 0.01)))
         # A command reads boto's descriptions of EC2 once: here that is most of its time.
         shared = boto3.session.Session()
         patched.setattr(Session, "_boto", property(lambda session: _in(shared, session.region)))

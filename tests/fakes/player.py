@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,33 +16,31 @@ from tests.fakes.guests import Paper
 
 
 class Player:
-    """Plays all guests that are on paper, at one GitHub. Its `boot` is how many seconds a VM takes to be online."""
+    """Plays all guests that are on paper, at one GitHub."""
 
-    def __init__(self, hub: Hub, boot: float = 0.05) -> None:
+    def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self.boot = boot
         self._waiting: dict[str, threading.Timer] = {}
         self._known: dict[str, str] = {}
         self.broken: set[str] = set()
         """Names of VMs, or parts of them, that never become runners."""
 
-    def plays(self, paper: Paper) -> Paper:
-        """Play what is on that paper too."""
-        paper.boots, paper.ends = self._boots, self._ends
-        return paper
+    def plays(self, paper: Paper, boot: float) -> None:
+        """Play what is on that paper too; `boot` is how many seconds its VMs take to be online."""
+        paper.boots, paper.ends = partial(self._boots, boot), self._ends
 
     def close(self) -> None:
         """Nobody registers any more."""
         for timer in self._waiting.values():
             timer.cancel()
 
-    def _boots(self, vm: str, user_data: str) -> None:
+    def _boots(self, boot: float, vm: str, user_data: str) -> None:
         told = _runner(user_data)
         # One that was kept has wiped its credentials, and cloud-init does nothing twice.
         if told is None or vm in self._known or any(part in told["name"] for part in self.broken):
             return
         self._known[vm] = told["name"]
-        self._waiting[vm] = threading.Timer(self.boot, self._registers, (told,))
+        self._waiting[vm] = threading.Timer(boot, self._registers, (told,))
         self._waiting[vm].daemon = True
         self._waiting[vm].start()
 
