@@ -17,7 +17,7 @@ from cloud.errors import Interrupted, KitError
 from cloud.local import accelerator
 from cloud.local.images import LocalImages
 from cloud.local.store import Store
-from tasks import _bugs, _settings, _tools
+from tasks import _bugs, _runners, _settings, _tools
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,12 @@ def _meant(named: Sequence[str]) -> list[str]:
 
 
 def _cloud(name: str) -> Finding:
-    return Finding(name, "ok", connect(name, _settings.load()).check())
+    cloud = connect(name, _settings.load())
+    who, quotas = cloud.check(), cloud.quotas("")
+    found = "; ".join([who, *(_runners.limit(quota) for quota in quotas)])
+    if any(quota.room == 0 for quota in quotas):
+        return Finding(name, "warning", found, f"./inv runners.list --cloud {name} shows who has it; or ask for more")
+    return Finding(name, "ok", found)
 
 
 def _tool(tool: _tools.Tool, clouds: Sequence[str]) -> Finding:

@@ -5,7 +5,7 @@ more for each call and each way in which that call may end. What must hold is sa
 that does not say whose it is and until when; a label that is out has a VM that is online; what one cloud does is no
 other one's business; no traceback; the same command again comes to its end.
 
-With EVERY_FAULT in the environment each call of every verb ends in each of these ways, which takes half an hour.
+Each call ends in one way of each sort, in turn; with EVERY_FAULT in the environment in every way, which takes an hour.
 """
 
 from __future__ import annotations
@@ -102,10 +102,10 @@ class Matrix:
         return made
 
     def kinds(self, server: str, number: int) -> tuple[str, ...]:
-        """The faults of a call: of a start's every one, of another verb's one of each sort, in turn."""
-        if self.words == START or "EVERY_FAULT" in os.environ:
-            return tuple(kind for sort in SORTS for kind in sort if server != "github" or kind in KINDS)
+        """The faults of a call: one of each sort, in turn, or every one."""
         sorts = [[kind for kind in sort if server != "github" or kind in KINDS] for sort in SORTS]
+        if "EVERY_FAULT" in os.environ:
+            return tuple(kind for sort in sorts for kind in sort)
         return tuple(sort[number % len(sort)] for sort in sorts)
 
     def all(self, *servers: str) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from cloud import names
 from tests.fakes.github import ACTIONS
+from tests.toolkit import Ran, Toolkit
 from tests.world import CLOUDS, World, named, worlds
 
 BOTH = named(*CLOUDS)
@@ -208,6 +210,50 @@ class TestTheReaper:
         assert gone not in world.hub.runners
         assert {entry.name for entry in world.hub.runners} >= {other.name, young.name}
         assert len(world.hub.runners) == 4
+
+
+class TestAtOnce:
+    """Commands that are processes of their own, at the same time."""
+
+    def together(self, world: World, *commands: tuple[str, ...], run: str = "4711") -> list[Ran]:
+        world.arm.pace = ""
+        own = {"KM_RUNNERS__POLL": "0.2", "KM_AZURE__RUNNER_POLL": "0.5"}
+        toolkit = Toolkit(world.home, {**world.settings, **world.workflow(run), **own})
+        with ThreadPoolExecutor(len(commands)) as threads:
+            return list(threads.map(lambda words: toolkit.run(*words), commands))
+
+    def test_two_starts_of_a_run_have_one_label_and_one_stop_ends_all(self, world: World) -> None:
+        ran = self.together(world, (*START, "--json"), (*START, "--json"))
+        assert [each.code for each in ran] == [0, 0], ran
+        assert ran[0].json["run-ons"] == ran[1].json["run-ons"]
+        assert world.step(*STOP, "--destroy")[0].code == 0
+        assert world.existing() == [] and world.hub.runners == []
+
+    def test_two_stops_and_a_reaper_come_to_the_same_end(self, world: World) -> None:
+        started(world)
+        ran = self.together(world, (*STOP, "--destroy"), (*STOP, "--destroy"), ("runners.reap", *BOTH))
+        assert {each.code for each in ran} <= {0, 2}, ran
+        assert world.existing() == [] and world.hub.runners == []
+
+    def test_a_stop_that_keeps_and_one_that_destroys_leave_no_runner(self, world: World) -> None:
+        started(world)
+        ran = self.together(world, (*STOP, "--keep"), (*STOP, "--destroy"))
+        assert ran[1].code == 0, ran
+        assert world.step(*STOP, "--destroy")[0].code == 0
+        assert world.existing() == [] and world.hub.runners == []
+
+
+def test_what_takes_more_than_one_page_is_found_to_the_last(world: World) -> None:
+    world.ec2.page, world.arm.page = 5, 2  # EC2 has no smaller one
+    world.arm.cores = 100
+    for number in range(1000, 1006):
+        assert world.step(*START, run=str(number))[0].code == 0
+    assert len(world.vms()) == 12
+    world.later(hours=7)
+    assert world.run("runners.reap", *BOTH).code == 0
+    world.later(minutes=30)
+    assert world.run("runners.reap", *BOTH).code == 0
+    assert world.existing() == [] and world.hub.runners == []
 
 
 class TestANetwork:
