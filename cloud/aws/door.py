@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cloud import caller, names
-from cloud.aws import ending
+from cloud.aws import network
 from cloud.aws.session import AwsError, Session, listed, tagged
 from cloud.aws.settings import AwsSettings
 from cloud.caller import CallerSettings
@@ -62,7 +62,7 @@ def shut_door(session: Session, instance: str) -> None:
         except AwsError as error:
             if error.code not in _NO_CARD:
                 raise
-        _remove(session, group)
+        network.close_group(session, group, _LETTING_GO)
 
 
 def _doors(session: Session, instance: str) -> list[dict[str, Any]]:
@@ -100,17 +100,3 @@ def _joined(instance: Mapping[str, Any]) -> list[str]:
     """The groups of its first network card; what an instance itself tells of them may be empty."""
     cards = instance.get("NetworkInterfaces", [])
     return [group["GroupId"] for group in (cards[0]["Groups"] if cards else instance.get("SecurityGroups", []))]
-
-
-def _remove(session: Session, group: str) -> None:
-    def gone() -> bool | None:
-        try:
-            session.call("ec2", "delete_security_group", GroupId=group)
-        except AwsError as error:
-            if error.code == "DependencyViolation":
-                return None
-            if error.code != "InvalidGroup.NotFound":
-                raise
-        return True
-
-    ending.seen(gone, what=f"end of {group}", patience=_LETTING_GO, hurried=1)

@@ -41,8 +41,8 @@ def open_group(session: Session, settings: AwsSettings, us: CallerSettings, name
     return str(group)
 
 
-def close_group(session: Session, group: str) -> bool:
-    """Remove a group, as soon as no VM uses it; whether it is gone. It may be gone already."""
+def close_group(session: Session, group: str, patience: float = PATIENCE) -> bool:
+    """Remove a group, as soon as no VM uses it, within so many seconds; whether it is gone. It may be gone already."""
 
     def gone() -> bool | None:
         try:
@@ -54,7 +54,7 @@ def close_group(session: Session, group: str) -> bool:
                 raise
         return True
 
-    return ending.seen(gone, what=f"end of {group}", patience=PATIENCE, hurried=1)
+    return ending.seen(gone, what=f"end of {group}", patience=patience, hurried=1)
 
 
 def _network_of(session: Session, subnet: str) -> str:
