@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from cloud import names, ssh, userdata, wait
-from cloud.base import Cloud, Vm
+from cloud.base import Cloud, Machine, Vm
 from cloud.runners.reaping import expires
 
 
@@ -19,8 +19,8 @@ def resume(vm: Vm, awake: timedelta, cloud: Cloud) -> Vm:
     vm = cloud.machines.resume(cloud.machines.tag(vm, {names.RESUMED: names.moment(until)}))
     machine = cloud.machines.reach(vm)
     ssh.answers(machine)
-    # In the VM as well, for where no reaper comes by. What it says of that is for its own users.
-    ssh.run(machine, f"sudo shutdown -P +{max(1, round(awake.total_seconds() / 60))}", check=False, timeout=30)
+    # In the VM as well, for where no reaper comes by, and since the end that it was given first may be near.
+    _ends(machine, until, check=False)
     return cloud.machines.read(vm)
 
 
@@ -34,8 +34,12 @@ def extend(vm: Vm, longer: timedelta, cloud: Cloud) -> Vm:
     until = max(expires(vm) or now, now) + longer
     vm = cloud.machines.tag(vm, {names.EXPIRES: names.moment(until), names.DOOMED: None})
     if vm.state == "running":
-        timer = userdata.expiry(until)
-        command = "sudo tee /etc/systemd/system/kontain-expire.timer > /dev/null && sudo systemctl daemon-reload"
-        restart = "sudo systemctl restart kontain-expire.timer < /dev/null > /dev/null 2>&1"
-        ssh.run(cloud.machines.reach(vm), f"{command} && {restart}", stdin=timer.encode())
+        _ends(cloud.machines.reach(vm), until)
     return vm
+
+
+def _ends(machine: Machine, moment: datetime, *, check: bool = True) -> None:
+    """Let the VM switch itself off then, and at no other time."""
+    write = "sudo tee /etc/systemd/system/kontain-expire.timer > /dev/null && sudo systemctl daemon-reload"
+    restart = "sudo systemctl restart kontain-expire.timer < /dev/null > /dev/null 2>&1"
+    ssh.run(machine, f"{write} && {restart}", stdin=userdata.expiry(moment).encode(), check=check)

@@ -97,8 +97,11 @@ def test_a_kept_vm_is_looked_into_for_a_while_and_stays_longer_if_asked_to(ci: C
     assert ci.toolkit.run(*STOP, "--run", vm["run"], "--keep", "--keep-for", "1d").code == 0
     resumed = ci.toolkit.run("runners.resume", "--cloud", "local", vm["run"], "--for", "2h")
     assert resumed.code == 0 and f"./inv runners.ssh --cloud local {vm['id']}" in resumed.out, resumed.err
-    assert ci.toolkit.run("runners.extend", "--cloud", "local", vm["run"], "3d").code == 0
     timer = "cat /etc/systemd/system/kontain-expire.timer"
+    awake = ci.toolkit.run("runners.ssh", "--cloud", "local", vm["run"], "--", timer)
+    soon = datetime.fromisoformat(awake.out.split("OnCalendar=")[1].splitlines()[0].replace(" UTC", "+00:00"))
+    assert timedelta(hours=1, minutes=55) < soon - wait.clock.now() < timedelta(hours=2)
+    assert ci.toolkit.run("runners.extend", "--cloud", "local", vm["run"], "3d").code == 0
     (longer,) = ci.vms()
     moment = names.parse_moment(longer["expires"])
     assert timedelta(days=3, hours=23) < moment - wait.clock.now() < timedelta(days=4)
