@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cloud import names
-from cloud.errors import InputError, KitError
+from cloud.errors import InputError, KitError, NotFound
 from tasks import _actions, _clouds, _console
 
 if TYPE_CHECKING:
@@ -253,19 +253,24 @@ def of_run(run: names.Run, clouds: Sequence[Cloud]) -> tuple[list[Pair[Vm]], lis
     return [pair for answer in looked for pair in answer.value or ()], list(looked)
 
 
-def meant(named: str, clouds: Sequence[Cloud]) -> list[Pair[Vm]]:
-    """The VMs that a word means.
+def meant(named: str, clouds: Sequence[Cloud]) -> tuple[list[Pair[Vm]], list[_clouds.Answer[Any]]]:
+    """The VMs that a word means, and the look-ups that failed: what there is on one cloud is no matter of another.
 
     Raises:
         NotFound: there is none.
-        KitError: a cloud could not be asked.
+        KitError: none was found, and a cloud could not be asked.
     """
     from cloud import runners
 
     pairs, looked = all_vms(clouds)
-    _clouds.agree(looked)
-    wanted = {(vm.cloud, vm.id) for vm in runners.find(named, [vm for _, vm in pairs])}
-    return [(cloud, vm) for cloud, vm in pairs if (vm.cloud, vm.id) in wanted]
+    try:
+        found = runners.find(named, [vm for _, vm in pairs])
+    except NotFound:
+        _clouds.agree(looked)
+        raise
+    wanted = {(vm.cloud, vm.id) for vm in found}
+    failed = [answer for answer in looked if answer.error]
+    return [(cloud, vm) for cloud, vm in pairs if (vm.cloud, vm.id) in wanted], failed
 
 
 def one(named: str, clouds: Sequence[Cloud]) -> Pair[Vm]:
@@ -275,7 +280,9 @@ def one(named: str, clouds: Sequence[Cloud]) -> Pair[Vm]:
         NotFound: there is none.
         InputError: there are several.
     """
-    pairs = meant(named, clouds)
+    pairs, failed = meant(named, clouds)
+    for answer in failed:
+        _console.say(f"warning: {answer.cloud.name}: {answer.error.message if answer.error else ''}")
     if len(pairs) > 1:
         ids = ", ".join(vm.id for _, vm in pairs)
         raise InputError(f"{named!r} means {len(pairs)} VMs", hint=f"name one of: {ids}")

@@ -152,7 +152,7 @@ def stop(
     if here:
         pairs, looked = _runners.of_run(here, clouds)
     else:
-        pairs, looked = _runners.meant(run or name, clouds), []
+        pairs, looked = _runners.meant(run or name, clouds)
     jobs = _runners.jobs(settings, here) if here and pairs and not (keep or destroy) else None
 
     def decided(vm: Vm) -> Verdict:
@@ -209,7 +209,7 @@ def resume(c: Context, run: str, cloud: list[str], for_: str = "", yes: bool = F
     from tasks._settings import load as settings_now
 
     settings = settings_now()
-    pairs = _runners.meant(run, _runners.opened(cloud, settings))
+    pairs, failed = _runners.meant(run, _runners.opened(cloud, settings))
     awake = _runners.span(for_, settings.runners.awake)
     _tools.ensure("runners", yes=yes)
     with _console.long_work("runners.resume", list) as console:
@@ -223,7 +223,7 @@ def resume(c: Context, run: str, cloud: list[str], for_: str = "", yes: bool = F
             if answer.value:
                 print(f"{answer.value.id} runs at {answer.value.address} for {for_ or settings.runners.awake}")
                 print(f"  next: ./inv runners.ssh --cloud {answer.value.cloud} {answer.value.id}")
-        _clouds.agree(made)
+        _clouds.agree([*made, *failed])
 
 
 @task(iterable=["cloud"], positional=["run"], help=_CLOUD | _RUN | _AWAKE)
@@ -269,12 +269,12 @@ def extend(c: Context, run: str, longer: str, cloud: list[str]) -> None:
     from tasks._settings import load as settings_now
 
     more = _runners.span(longer, "")
-    pairs = _runners.meant(run, _runners.opened(cloud, settings_now()))
+    pairs, failed = _runners.meant(run, _runners.opened(cloud, settings_now()))
     made = _runners.each(pairs, lambda cloud, vm: runners.extend(vm, more, cloud))
     for answer in made:
         if answer.value:
             print(f"{answer.value.id} stays until {_runners.moment(answer.value)}")
-    _clouds.agree(made)
+    _clouds.agree([*made, *failed])
 
 
 @task(iterable=["cloud"], help=_CLOUD | _PLAN | _JSON)

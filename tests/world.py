@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import re
@@ -23,7 +24,7 @@ import pytest
 
 from cloud import names, wait
 from cloud.aws.session import Session
-from tasks import ns
+from tasks import _actions, ns
 from tasks.__main__ import Toolkit as Program
 from tests.ci import outputs
 from tests.fakes import ec2_rules
@@ -73,6 +74,8 @@ class World:
         with pytest.MonkeyPatch.context() as patched:
             for key, text in {**self.settings, **variables}.items():
                 patched.setenv(key, text)
+            # Actions shows ten annotations of a step: each command here is a step.
+            patched.setattr(_actions, "_told", {kind: itertools.count(1) for kind in ("error", "warning")})
             with contextlib.redirect_stdout(said), contextlib.redirect_stderr(told):
                 code = _ran(["inv", *words])
         return Ran(code, said.getvalue(), told.getvalue())
