@@ -91,7 +91,7 @@ def _made(session: Session, settings: AzureSettings, name: str, told: dict[str, 
     except BaseException:
         # Why it failed is what is to be told. An answer that is lost may be of a VM that is there all the same.
         with suppress(KitError):
-            session.begin("compute", "virtual_machines.begin_delete", *where, force_deletion=True)
+            session.begin("compute", "virtual_machines.begin_delete", *where, force_deletion=True, polling=False)
         raise
 
 

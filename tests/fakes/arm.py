@@ -17,6 +17,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -834,8 +835,9 @@ class Arm:
     def _led(self, caller: socket.socket) -> None:
         with caller:
             head = b""
-            while b"\r\n\r\n" not in head and (part := caller.recv(4096)):
-                head += part
+            with suppress(OSError):  # a caller may go before it has said where
+                while b"\r\n\r\n" not in head and (part := caller.recv(4096)):
+                    head += part
             host = re.match(rb"CONNECT ([\w.-]+):443 ", head)
             if not host or host[1].decode() not in HOSTS:
                 caller.sendall(b"HTTP/1.1 403 Forbidden\r\n\r\n")
