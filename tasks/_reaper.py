@@ -62,7 +62,7 @@ def look(
         # Without its VMs nobody can tell which entries are of none.
         lost = runners.orphans(told.value or (), vms.value, cloud.name) if vms.value is not None else ()
         due = runners.due(vms.value or (), grace)
-        listed = frozenset(each.name for each in told.value) if told.value else None
+        listed = None if told.value is None else frozenset(each.name for each in told.value)
         found.append((cloud, Found(due, halves.value or (), lost, others.value or (), listed)))
     return found, [*entries, *answers]
 

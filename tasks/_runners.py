@@ -72,10 +72,10 @@ def repository(settings: Settings) -> str:
     return os.environ.get("GITHUB_REPOSITORY") or settings.github.repository
 
 
-def entries(settings: Settings) -> list[Runner]:
-    """The runners at GitHub; none, without a word, for who has no token: such a one has VMs of his own alone."""
+def entries(settings: Settings) -> list[Runner] | None:
+    """The runners at GitHub; None, without a word, for who has no token: such a one has VMs of his own alone."""
     if not (os.environ.get("GH_TOKEN") or os.environ.get("GITHUB_TOKEN")):
-        return []
+        return None
     return github(settings, repository(settings)).runners()
 
 

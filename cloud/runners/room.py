@@ -36,7 +36,7 @@ def make(
     told = ""
     deadline = wait.clock.monotonic() + patience.total_seconds()
     while short := _short(cloud, size):
-        words = "; ".join(map(numbers, short))
+        words = "; ".join(map(_numbers, short))
         if words != told:
             progress.note(f"{cloud.name}: {words}")
             told = words
@@ -54,7 +54,7 @@ def make(
             wait.pause(every)
 
 
-def numbers(quota: Quota) -> str:
+def _numbers(quota: Quota) -> str:
     """What is used of it, in words."""
     used = f"{quota.used} of {quota.limit} {quota.name} are used"
     return f"{used}, {quota.kept} of them by kept VMs, and {quota.each} are needed"

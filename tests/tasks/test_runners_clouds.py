@@ -73,8 +73,10 @@ class TestAStart:
         assert world.existing() == before
 
     def test_without_a_network_says_how_to_make_one(self, world: World) -> None:
-        ran, _ = world.step(*START, KM_AWS__REGION="eu-west-1")
-        assert "./inv runners.setup-network --cloud aws" in ran.err or "there is no MicroImage" in ran.err
+        ran, out = world.step("runners.start", "--cloud", "aws", KM_AWS__VPC="elsewhere")
+        assert ran.code == 2 and "there is no VPC elsewhere" in ran.err
+        assert "hint: ./inv runners.setup-network --cloud aws" in ran.err and out["run-ons"] == {"ec2": ""}
+        assert world.existing() == []
 
     def test_by_hand_needs_no_github(self, world: World) -> None:
         calls = len(world.hub.calls)
@@ -186,6 +188,14 @@ class TestAWeek:
 
 
 class TestTheReaper:
+    def test_asks_github_for_its_list_and_for_no_runner_that_is_not_on_it(self, world: World) -> None:
+        started(world)
+        assert world.step(*STOP, "--keep")[0].code == 0
+        world.later(days=8)
+        asked = len(world.hub.asked)
+        assert world.run("runners.reap", *BOTH).code == 0
+        assert len(world.hub.asked) - asked == len(CLOUDS) and world.existing() == []
+
     def test_shows_what_the_system_before_left_and_never_touches_it(self, world: World) -> None:
         before = world.strangers()
         plan = world.run("runners.reap", *BOTH, "--plan", "--json").json

@@ -251,7 +251,7 @@ class TestAnAnswer:
 
     def test_that_is_interrupted_leaves_no_vm(self, ec2: Ec2, cloud: AwsCloud, clock: Quick) -> None:
         ec2.fails("RunInstances", "InternalError", 500, after=True)
-        clock.sleep = lambda seconds: wait.interrupt()  # type: ignore[method-assign]
+        clock.sleep = lambda seconds: wait.interrupt()  # type: ignore[method-assign]  # of this test
         with pytest.raises(Interrupted):
             cloud.machines.create(order(ec2))
         assert ec2.existing() == []
@@ -405,7 +405,7 @@ class TestAStop:
 
     def test_that_is_interrupted_has_been_ordered(self, ec2: Ec2, cloud: AwsCloud, vm: Vm, clock: Quick) -> None:
         ec2.lag = 9
-        clock.sleep = lambda seconds: wait.interrupt()  # type: ignore[method-assign]
+        clock.sleep = lambda seconds: wait.interrupt()  # type: ignore[method-assign]  # of this test
         with pytest.raises(Interrupted):
             cloud.machines.stop(vm)
         assert len(asked(ec2, "StopInstances")) == 1

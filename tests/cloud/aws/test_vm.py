@@ -35,7 +35,7 @@ def test_a_runner_is_reached_by_its_pinned_key_and_keeps_its_disk(ec2: Ec2) -> N
     machine = cloud.machines.reach(vm)
     ssh.answers(machine)
     ssh.run(machine, "echo kept > ~/file && sync")
-    assert "login" in cloud.machines.boot_log(vm) or cloud.machines.boot_log(vm)
+    assert cloud.machines.boot_log(vm) != ""
     assert cloud.machines.stop(vm)
     vm = cloud.machines.resume(cloud.machines.tag(vm, {names.RESUMED: "x"}))
     again = cloud.machines.reach(vm)
