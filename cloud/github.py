@@ -15,10 +15,9 @@ from itertools import count
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-import msgspec
 from msgspec import Meta, Struct
 
-from cloud import http, wait
+from cloud import http, typed, wait
 from cloud.errors import InputError, KitError, NotAllowed, NotFound, TemporaryError
 from cloud.settings import GithubSettings
 
@@ -343,7 +342,7 @@ class Github:
 
     def _decoded(self, kind: type[T], answer: requests.Response, what: str) -> T:
         try:
-            return msgspec.json.decode(answer.content, type=kind)
+            return typed.read(answer.content, kind)
         except (ValueError, RecursionError) as problem:
             raise TemporaryError(
                 f"asked to {what}, GitHub answers what can't be read: {problem}",
@@ -458,7 +457,7 @@ def _job(told: _Job) -> Job:
 
 def _message(answer: requests.Response) -> str:
     try:
-        said = msgspec.json.decode(answer.content, type=_Problem).message
+        said = typed.read(answer.content, _Problem).message
     except (ValueError, RecursionError):
         said = ""
     return (said or answer.reason or f"status {answer.status_code}")[:300]

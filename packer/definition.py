@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from cloud import names
+from cloud import names, typed
 from cloud.errors import InputError, NotFound
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -159,7 +159,7 @@ def load(path: Path, name: str = "", optional: Sequence[str] = ()) -> Definition
     path = path if path.is_absolute() else ROOT / path
     try:
         told = msgspec.toml.decode(path.read_bytes())
-        definition: Definition = msgspec.convert(told, Definition)
+        definition: Definition = typed.convert(told, Definition)
     except OSError as problem:
         raise NotFound(f"no definition {path}: {problem.strerror}", hint="see packer/definitions/") from problem
     except (msgspec.MsgspecError, ValueError, RecursionError) as problem:

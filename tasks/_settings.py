@@ -7,7 +7,6 @@ layers together, and says which of them holds a value that can't be used.
 from __future__ import annotations
 
 import os
-import threading
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from cloud import typed
 from cloud.aws.settings import AwsSettings
 from cloud.azure.settings import AzureSettings
 from cloud.caller import CallerSettings
@@ -27,9 +27,6 @@ from packer.settings import ImagesSettings, PackerSettings
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULTS = ROOT / "settings.toml"
 PREFIX = "KM_"
-
-_one_at_a_time = threading.Lock()
-"""msgspec crashes the process when two threads are the first to use a struct (0.22.0, Python 3.11)."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,8 +62,7 @@ def load(environment: Mapping[str, str] | None = None, own: Path = ROOT / "setti
         section, key = value.name.split(".", 1)
         merged.setdefault(section, {})[key] = value.value
     try:
-        with _one_at_a_time:
-            return msgspec.convert(merged, Settings)
+        return typed.convert(merged, Settings)
     except msgspec.ValidationError as problem:
         raise InputError(f"{DEFAULTS.name} is not complete: {problem}", hint="git checkout settings.toml") from problem
 
@@ -74,9 +70,8 @@ def load(environment: Mapping[str, str] | None = None, own: Path = ROOT / "setti
 def origins(environment: Mapping[str, str] | None = None, own: Path = ROOT / "settings.local.toml") -> list[Value]:
     """Every value that is in force, with its origin."""
     last: dict[str, Value] = {}
-    with _one_at_a_time:
-        for value in _layers(os.environ if environment is None else environment, own):
-            last[value.name] = value
+    for value in _layers(os.environ if environment is None else environment, own):
+        last[value.name] = value
     return list(last.values())
 
 
@@ -115,7 +110,7 @@ def _checked(section: str, key: str, value: Any, origin: str, *, strict: bool) -
     if not strict and fields[key] is not str:
         value = _as_typed(value, fields[key])
     try:
-        return Value(name, msgspec.convert(value, fields[key], strict=strict), origin)
+        return Value(name, typed.convert(value, fields[key], strict=strict), origin)
     except msgspec.ValidationError as problem:
         told = f"{origin}: {name} can't be {value!r}: {problem}"
         raise InputError(told, hint="./inv settings lists them all") from problem

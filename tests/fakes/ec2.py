@@ -123,6 +123,7 @@ class Ec2:
         self._seen = 0
         self._at: dict[int, str] = {}
         self._guard = threading.RLock()
+        self._moto_guard = threading.Lock()
         self._server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=_Quiet)
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.port}"
@@ -305,10 +306,11 @@ class Ec2:
 
     def _moto_answers(self, environ: dict[str, Any], body: bytes) -> tuple[str, list[tuple[str, str]], bytes]:
         told: list[Any] = []
-        answer = self._moto(
-            {**environ, "wsgi.input": io.BytesIO(body)}, lambda status, headers, *_: told.extend((status, headers))
-        )
-        return str(told[0]), list(told[1]), b"".join(answer)
+        given = {**environ, "wsgi.input": io.BytesIO(body)}
+        # One at a time: moto is made for one thread, and lost a question among several (404 without a word).
+        with self._moto_guard:
+            answer = b"".join(self._moto(given, lambda status, headers, *_: told.extend((status, headers))))
+        return str(told[0]), list(told[1]), answer
 
     def _fault(self, action: str) -> Fault | None:
         with self._guard:

@@ -235,7 +235,7 @@ class TestAtOnce:
     def test_two_starts_of_a_run_have_one_label_and_one_stop_ends_all(self, world: World) -> None:
         ran = self.together(world, (*START, "--json"), (*START, "--json"))
         assert [each.code for each in ran] == [0, 0], ran
-        assert ran[0].json["run-ons"] == ran[1].json["run-ons"]
+        assert ran[0].json["run-ons"] == ran[1].json["run-ons"], ran
         assert world.step(*STOP, "--destroy")[0].code == 0
         assert world.existing() == [] and world.hub.runners == []
 
