@@ -100,6 +100,26 @@ def enough(typed: str, settings: Settings) -> str:
     return wanted
 
 
+def reached_from(cidr: str, settings: Settings) -> Settings:
+    """The settings, if VMs are to be reached from these addresses.
+
+    Raises:
+        InputError: these are none.
+    """
+    import msgspec
+
+    from cloud import caller
+
+    if not cidr:
+        return settings
+    told = msgspec.structs.replace(settings.caller, cidr=cidr)
+    try:
+        caller.cidr(told)
+    except InputError as problem:
+        raise InputError(f"--ssh-cidr {cidr} is no network", hint=problem.hint) from problem
+    return msgspec.structs.replace(settings, caller=told)
+
+
 def wanted(
     settings: Settings,
     clouds: Sequence[Cloud],
@@ -112,6 +132,7 @@ def wanted(
     wait_quota: str,
     evict: bool,
     ephemeral: bool,
+    ssh: bool,
 ) -> Wanted:
     """What a start asks for: what was typed, and else what is set.
 
@@ -137,6 +158,7 @@ def wanted(
         wait_quota=span(wait_quota, "") if wait_quota else timedelta(),
         evict=evict,
         ephemeral=ephemeral,
+        ssh=ssh,
         poll=told.poll,
     )
 

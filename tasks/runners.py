@@ -37,6 +37,7 @@ _AWAKE = _YES | {"for_": "how long it runs, if it was stopped: 4h, 30m"}
         "wait-quota": "how long to wait for room in a cloud's quota: 20m. Without it not at all",
         "evict": "end kept VMs before their time where there is no room else, the one that would go next first",
         "ephemeral": "a runner that takes one job and no more",
+        "ssh-cidr": "the addresses that may reach its ssh port from the start on: 203.0.113.7/32. Without it none",
         "register": "--no-register: a VM without a runner, to work in by hand",
     },
 )
@@ -53,6 +54,7 @@ def start(
     wait_quota: str = "",
     evict: bool = False,
     ephemeral: bool = False,
+    ssh_cidr: str = "",
     register: bool = True,
     json: bool = False,
     plan: bool = False,
@@ -71,12 +73,12 @@ def start(
     from tasks._settings import load as settings_now
 
     with _report.reported(cloud) as report:
-        settings = settings_now()
+        settings = _runners.reached_from(ssh_cidr, settings_now())
         clouds = _runners.opened(cloud, settings)
         report.clouds([each.name for each in clouds])
         enough = _runners.enough(require, settings)
         wanted = _runners.wanted(
-            settings, clouds, name, image, size, ttl, timeout, labels, wait_quota, evict, ephemeral
+            settings, clouds, name, image, size, ttl, timeout, labels, wait_quota, evict, ephemeral, bool(ssh_cidr)
         )
         github = _runners.github(settings, wanted.run.repository) if register else None
         planned = _clouds.ask(clouds, lambda each: runners.plan(wanted, each, github))

@@ -70,6 +70,20 @@ def _home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
     assert Path.cwd() == before
 
 
+COUNTED = "counted"
+"""The property of a test that tells how much it has tried: all of them are told at the end."""
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Tell what the tests have counted."""
+    passed = terminalreporter.getreports("passed")
+    told = [text for report in passed for key, text in report.user_properties if key == COUNTED]
+    if told:
+        terminalreporter.section("counted")
+        for text in sorted(set(told)):
+            terminalreporter.line(text)
+
+
 CANARY = "canary-7f3a9c51"
 """Stands for a secret in the environment."""
 

@@ -25,7 +25,7 @@ class AwsCloud:
     name = "aws"
 
     def __init__(self, settings: AwsSettings, us: CallerSettings) -> None:
-        self._session = Session(settings.region)
+        self._session = Session(settings.region, settings.timeout)
         work = Work(platformdirs.user_data_path("kontain") / "aws" / "builds")
         self.images = AwsImages(self._session, settings, us, work)
         catalogue = Catalogue(self._session, settings)

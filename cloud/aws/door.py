@@ -11,12 +11,15 @@ from typing import Any
 
 from cloud import caller, names
 from cloud.aws import network
-from cloud.aws.session import AwsError, Session, listed, tagged
+from cloud.aws.session import AwsError, Session, listed, tagged, tags
 from cloud.aws.settings import AwsSettings
 from cloud.caller import CallerSettings
 
 VM = "km-vm"
-"""The VM that a security group is the door of."""
+"""Tag of a security group: the VM that it is the door of."""
+
+DOOR = "km-door"
+"""Tag of a VM for which a door was made, or was about to be. One without it has none, and nobody needs to look."""
 
 _LETTING_GO = 10.0
 """Seconds in which EC2 lets go of a group that no VM has any more."""
@@ -33,6 +36,8 @@ def open_door(
         TemporaryError: our address can't be found out, or AWS is busy.
     """
     cidr = caller.cidr(us)
+    if DOOR not in tags(dict(instance)):
+        session.soon("create_tags", Resources=[instance["InstanceId"]], Tags=listed([(DOOR, "ssh")]))
     door = next(iter(_doors(session, instance["InstanceId"])), None) or _made(session, instance, marks)
     port = {"IpProtocol": "tcp", "FromPort": settings.ssh_port, "ToPort": settings.ssh_port}
     ours = {"Ipv6Ranges": [{"CidrIpv6": cidr}]} if ":" in cidr else {"IpRanges": [{"CidrIp": cidr}]}

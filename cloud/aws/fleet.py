@@ -53,6 +53,8 @@ class AwsFleet(AwsMachines):
         self._network = network
         self.pause = float(settings.poll)
         self._every = min(2.0, self.pause)
+        self._opened: set[str] = set()
+        """VMs that had no door when they were read, and have one since."""
 
     def create(self, order: Order) -> Vm:
         """An instance of the first type, in the first zone, that EC2 has room for."""
@@ -155,6 +157,7 @@ class AwsFleet(AwsMachines):
         address = str(told.get("PublicIpAddress", ""))
         if not address:
             raise NotFound(f"{vm.id} has no address: it is {now.state}", hint="./inv runners.resume starts it")
+        self._opened.add(vm.id)
         door.open_door(self._session, self._settings, self._us, told, self._settings.tags)
         port = self._settings.ssh_port
         known_hosts = access.pin("aws", vm.id, address, port, key)
@@ -177,8 +180,9 @@ class AwsFleet(AwsMachines):
 
     def erase(self, vm: Vm) -> None:
         """Terminate it: its disk, its card and its address go with it."""
-        with suppress(KitError):
-            door.shut_door(self._session, vm.id)  # what stays of it is a half, since its VM is gone
+        if door.DOOR in vm.tags or vm.id in self._opened:
+            with suppress(KitError):
+                door.shut_door(self._session, vm.id)  # what stays of it is a half, since its VM is gone
         try:
             self._of(vm, "terminate_instances", InstanceIds=[vm.id])
         except NotFound:

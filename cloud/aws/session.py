@@ -118,8 +118,9 @@ class AwsError(KitError):
 class Session:
     """Who we are on AWS, in one region. Threads may share it."""
 
-    def __init__(self, region: str) -> None:
+    def __init__(self, region: str, timeout: float) -> None:
         self.region = region
+        self._timeout = timeout
         self._clients: dict[tuple[str, bool], Any] = {}
         self._making = threading.Lock()
 
@@ -181,7 +182,7 @@ class Session:
         with self._making:
             if (service, once) not in self._clients:
                 retries: Any = {"mode": "standard", "total_max_attempts": 1 if once else 4}
-                config = Config(retries=retries, connect_timeout=10, read_timeout=60)
+                config = Config(retries=retries, connect_timeout=min(10, self._timeout), read_timeout=self._timeout)
                 self._clients[service, once] = self._boto.client(service, config=config)
             return self._clients[service, once]
 

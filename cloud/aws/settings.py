@@ -58,5 +58,7 @@ class AwsSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Tags that everything of a runner gets besides ours, for a bill or a rule of one's own."""
     vpc: Annotated[str, Meta(pattern=r"^[a-zA-Z0-9._-]{1,64}\Z")]
     """What the network of runners is called: `runners.setup-network` makes it."""
+    timeout: Seconds
+    """Seconds in which EC2 must have answered a call."""
     range: Annotated[str, Meta(pattern=r"^[0-9.]{7,15}/(1[6-9]|2[0-4])\Z")]
     """The addresses of that network; each zone has a sixteenth of them."""

@@ -222,7 +222,8 @@ class Session:
         manner: dict[str, Any] = {
             "polling_interval": self._settings.poll,
             "retry_total": 3,
-            "connection_timeout": 10,
+            "connection_timeout": min(10, self._settings.timeout),
+            "read_timeout": self._settings.timeout,
             **({"base_url": endpoint, "credential_scopes": [f"{endpoint}/.default"]} if endpoint else {}),
         }
         if service == "subscriptions":

@@ -62,5 +62,7 @@ class AzureSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Tags that all that runners consist of has besides ours."""
     runner_poll: Annotated[float, Meta(gt=0, le=60)]
     """Seconds between two looks at a runner that Azure works on."""
+    timeout: Seconds
+    """Seconds in which Azure must have answered a call; what it works on for longer is not meant."""
     endpoint: Endpoint
     """The resource manager of another Azure (a sovereign cloud, Azure Stack); empty: the public one."""

@@ -33,6 +33,8 @@ class Wanted:
     """Labels that a runner has besides its own."""
     ephemeral: bool = False
     """It takes one job and no more."""
+    ssh: bool = False
+    """Its ssh port is open from the start on, for our address; else only when somebody asks to get in."""
     wait_quota: timedelta = timedelta()
     """How long it waits for its cloud's quota to have room for one more VM."""
     evict: bool = False
@@ -63,13 +65,14 @@ class Plan:
     def steps(self) -> tuple[str, ...]:
         """What is done, in order."""
         if self.there:
-            return ()
+            return ("open ssh",) if self.wanted.ssh else ()
         short = any(quota.short for quota in self.quotas)
         return (
             *(("erase",) if self.halves else ()),
             *(("make room",) if short else ()),
             "create",
             *(("register",) if self.download else ("answer",)),
+            *(("open ssh",) if self.wanted.ssh else ()),
         )
 
 
@@ -152,6 +155,8 @@ def start(plan: Plan, cloud: Cloud, github: Github | None, progress: Progress) -
     """
     if plan.there:
         progress.note(f"{plan.there.id} is there and online")
+        if plan.steps:
+            cloud.machines.reach(plan.there)
         return Started(plan.there, plan.label, {})
     seconds: dict[str, float] = {}
     vm: Vm | None = None
@@ -181,9 +186,12 @@ def start(plan: Plan, cloud: Cloud, github: Github | None, progress: Progress) -
                     assert vm and told and github  # the steps before this one
                     _online(plan, vm, cloud, github, progress)
                     cloud.machines.forget(vm, userdata.runner(told.forgotten()))
-                else:
+                elif step == "answer":
                     assert vm is not None
                     _answers(vm, cloud)
+                else:
+                    assert vm is not None
+                    cloud.machines.reach(vm)
             seconds[step] = wait.clock.monotonic() - began
         assert vm is not None
         return Started(cloud.machines.read(vm), plan.label, seconds)

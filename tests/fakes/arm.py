@@ -32,6 +32,7 @@ from tests.fakes import template
 from tests.fakes.contract import wrongs
 from tests.fakes.guests import Guests, Paper, pass_on
 from tests.fakes.rules import SIZES, Refusal, skus, told_in, well_named, well_ruled, well_tagged, well_told
+from tests.fakes.silence import until_he_hangs_up
 
 HOSTS = ("management.azure.com", "login.microsoftonline.com")
 TENANT, APP, SECRET, TOKEN = "11111111-2222-3333-4444-555555555555", "our-app", "canary-secret-7f3e", "a-token"
@@ -85,7 +86,10 @@ class Fault:
 
 
 class Lost(Exception):
-    """A call that gets no answer: the connection ends."""
+    """A call that gets no answer: the connection ends, or its caller ends it, who has waited long enough."""
+
+    def __init__(self, *, late: bool = False) -> None:
+        self.late = late
 
 
 KINDS = {
@@ -95,6 +99,7 @@ KINDS = {
     "denied": ("AuthorizationFailed", 403),
     "capacity": ("SkuNotAvailable", 409),
     "reset": ("", 0),
+    "silent": ("Silence", 0),
     "lost": ("", 0),
 }
 """What can happen to any call, and what its answer is then."""
@@ -331,7 +336,7 @@ class Arm:
             if fault.after:
                 self._late = fault
             elif not fault.status:
-                raise Lost
+                raise Lost(late=fault.code == "Silence")
             elif fault.status == 200:
                 return fault
             else:
@@ -879,7 +884,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             answer = self.arm.answer(self.command, host, self.path, self.headers, body)
-        except Lost:
+        except Lost as lost:
+            if lost.late:
+                until_he_hangs_up(self.connection)
             self.close_connection = True
             return
         except Exception as bug:  # noqa: BLE001  # without an answer a client tries for minutes, and nobody learns why

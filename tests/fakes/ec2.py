@@ -196,9 +196,10 @@ class Ec2:
         """Let our user's call of that number, counted from now on, and those after it end so.
 
         `refused`, `throttled`, `broken`, `denied` and `capacity` are answers, after which nothing was done. `reset`
-        is a line that is cut before anything was done, `lost` one that is cut after it was.
+        is a line that is cut before anything was done, `silent` one on which nothing is said, `lost` one that is
+        cut after it was.
         """
-        assert kind in (*ec2_rules.KINDS, "reset", "lost")
+        assert kind in (*ec2_rules.KINDS, *ec2_rules.CUT)
         with self._guard:
             self._at = {self._seen + number + each: kind for each in range(times)}
 
@@ -238,8 +239,8 @@ class Ec2:
         fault, way = self._fault(action), self._way() if of_user else ""
         if not_done := self._not_done(service, action, given, of_user, fault, way):
             return _refuse(start_response, service, *not_done)
-        if way == "reset":
-            ec2_rules.hang_up(environ)
+        if way in ("reset", "silent"):
+            ec2_rules.hang_up(environ, late=way == "silent")
         self._notice()
         status, headers, answer = self._done(service, action, given, environ, body)
         if way == "lost":

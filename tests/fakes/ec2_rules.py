@@ -7,11 +7,14 @@ import functools
 import re
 import socket
 import struct
+from contextlib import suppress
 from typing import Any
 from xml.etree import ElementTree
 
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
+
+from tests.fakes.silence import until_he_hangs_up
 
 SPACE = "{http://ec2.amazonaws.com/doc/2016-11-15}"
 ElementTree.register_namespace("", SPACE[1:-1])
@@ -23,7 +26,10 @@ KINDS = {
     "denied": ("UnauthorizedOperation", 403),
     "capacity": ("InsufficientInstanceCapacity", 500),
 }
-"""How a call can end that is not done: its code and status. Besides there are `reset` and `lost`, without any."""
+"""How a call can end that is not done: its code and status."""
+
+CUT = ("reset", "silent", "lost")
+"""How one can end without an answer; `lost`: it was done."""
 
 
 def backend() -> Any:
@@ -179,9 +185,12 @@ def page(answer: bytes, start: int, size: int) -> bytes:
     return bytes(ElementTree.tostring(told, encoding="utf-8", xml_declaration=True))
 
 
-def hang_up(environ: dict[str, Any]) -> None:
-    """End the connection as a line that is cut: without a word."""
+def hang_up(environ: dict[str, Any], *, late: bool = False) -> None:
+    """End the connection as a line that is cut: without a word. If `late`, the caller ends it: he has waited enough."""
     line: socket.socket = environ["werkzeug.socket"]
+    if late:
+        until_he_hangs_up(line)
     line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    line.shutdown(socket.SHUT_RDWR)
+    with suppress(OSError):  # he has hung up himself
+        line.shutdown(socket.SHUT_RDWR)
     raise ConnectionResetError

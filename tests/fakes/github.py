@@ -36,6 +36,7 @@ from openapi_core.exceptions import OpenAPIError
 from openapi_core.testing import MockRequest, MockResponse
 
 from cloud import wait
+from tests.fakes.silence import until_he_hangs_up
 
 REPOSITORY = "kontainapp/km"
 ORGANISATION = "kontainapp"
@@ -74,11 +75,14 @@ class Fault:
     """The connection ends without an answer."""
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    silent: bool = False
+    """The caller ends the connection: he has waited long enough."""
 
 
 KINDS = {
     "refused": Fault("*", 422),
     "reset": Fault("*", 0, reset=True),
+    "silent": Fault("*", 0, reset=True, silent=True),
     "lost": Fault("*", 0, after=True, reset=True),
     "throttled": Fault("*", 429, headers={"Retry-After": "1"}),
     "broken": Fault("*", 500),
@@ -104,6 +108,7 @@ class Answer:
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
     reset: bool = False
+    silent: bool = False
 
     @property
     def sent(self) -> bytes:
@@ -417,7 +422,7 @@ class Hub:
                 self._note(method, target, headers, body)
             told = fault.body if fault.body is not None else json.dumps(_error(fault.status, "as was asked for"))
             sent = told if isinstance(told, bytes) else told.encode()
-            return Answer(fault.status, sent, dict(fault.headers), reset=fault.reset)
+            return Answer(fault.status, sent, dict(fault.headers), reset=fault.reset, silent=fault.silent)
         return self._answer(method, target, headers, body)
 
     def _fault(self, call: str) -> Fault | None:
@@ -962,6 +967,8 @@ class _Handler(BaseHTTPRequestHandler):
             answer = Answer(500, _error(500, "a bug in the fake"))
         if answer.reset:
             self.close_connection = True
+            if answer.silent:
+                until_he_hangs_up(self.connection)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return
         self.send_response(answer.status)

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from cloud import names, ssh
+from tests.conftest import COUNTED
 from tests.fakes.github import KINDS
 from tests.toolkit import Ran
 from tests.world import CLOUDS, WORDS, World, named, worlds
@@ -29,7 +30,7 @@ pytestmark = [pytest.mark.matrix, pytest.mark.timeout(1500)]
 START = ("runners.start", *named(*CLOUDS))
 STOP = ("runners.stop", *named(*CLOUDS))
 REAP = ("runners.reap", *named(*CLOUDS))
-SORTS = (("lost",), ("reset", "broken", "throttled"), ("refused", "denied", "capacity"))
+SORTS = (("lost",), ("reset", "silent", "broken", "throttled"), ("refused", "denied", "capacity"))
 """How a call may end: done, and nobody hears of it; not done, and to be asked again; not done, and for good."""
 
 
@@ -62,6 +63,9 @@ def calls(world: World) -> dict[str, int]:
     return {"aws": len(world.ec2.calls), "azure": len(world.arm.calls), "github": len(world.hub.asked)}
 
 
+IMPATIENT = {"KM_AWS__TIMEOUT": "2", "KM_AZURE__TIMEOUT": "2", "KM_GITHUB__TIMEOUT": "2"}
+"""The settings of one who does not wait a minute for a server that says nothing."""
+
 BATCH = 15
 """Runs after which the reaper comes by: what they left, alone, it brings to nothing."""
 
@@ -77,6 +81,8 @@ class Matrix:
     holds: Callable[[World, str, str, Ran, dict[str, Any]], Iterator[str]]
     """What does not hold after it, in words: the fault was at that server, in that run."""
     wrong: list[str] = field(default_factory=list)
+    told: str = ""
+    """How many calls and faults there were."""
     runs: Iterator[int] = field(default_factory=lambda: itertools.count(1000))
 
     def once(self, server: str = "", number: int = 0, kind: str = "") -> dict[str, int]:
@@ -87,7 +93,7 @@ class Matrix:
         begun = calls(self.world)
         if server:
             arm_fault(self.world, server, number, kind)
-        ran, out = self.world.step(*words, run=run)
+        ran, out = self.world.step(*words, run=run, **(IMPATIENT if kind == "silent" else {}))
         made = {each: count - begun[each] for each, count in calls(self.world).items()}
         disarm(self.world)
         found = list(self.holds(self.world, server, run, ran, out))
@@ -122,7 +128,7 @@ class Matrix:
             self.once(*point)
             if count % BATCH == 0 or count == len(points):
                 self.world.reaped()
-        print(f"\n{' '.join(self.words)}: {learned} calls, {len(points)} faults")
+        self.told = f"{learned} calls, {len(points)} faults at {', '.join(servers)}"
         assert self.wrong == [], f"{len(self.wrong)} of {len(points)}:\n" + "\n".join(self.wrong[:20])
 
 
@@ -210,5 +216,9 @@ VERBS = {
 
 @pytest.mark.parametrize("server", ["aws", "azure", "github"])
 @pytest.mark.parametrize("verb", VERBS)
-def test_at_any_call_leaves_what_the_next_one_or_the_reaper_ends(world: World, verb: str, server: str) -> None:
-    Matrix(world, *VERBS[verb]).all(server)
+def test_at_any_call_leaves_what_the_next_one_or_the_reaper_ends(
+    world: World, verb: str, server: str, record_property: Callable[[str, object], None]
+) -> None:
+    matrix = Matrix(world, *VERBS[verb])
+    matrix.all(server)
+    record_property(COUNTED, f"{verb}: {matrix.told}")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cloud import names
+from tests.fakes.ec2 import SECRET
 from tests.fakes.github import ACTIONS
 from tests.toolkit import Ran, Toolkit
 from tests.world import CLOUDS, World, named, worlds
@@ -56,6 +57,52 @@ class TestAStart:
         assert out["status"][broken]["state"] == "failed" and "online" in out["status"][broken]["reason"]
         assert f"::warning title=no runner on {'aws' if broken == 'ec2' else 'azure'}::" in ran.err
         assert [vm["label"] for vm in world.vms()] == [out["run-ons"][other]]
+
+    def test_defect_3_whose_vm_azure_refuses_at_the_last_moment_leaves_nothing_there(self, world: World) -> None:
+        quota = "exceeding approved Total Regional Cores quota. Current Limit: 50, Current Usage: 50"
+        world.arm.fails("Microsoft.Compute/virtualMachines/write", "OperationNotAllowed", 409, message=quota)
+        ran, out = world.step(*START)
+        assert ran.code == 0 and out["run-ons"]["azure"] == "" and "quota" in out["status"]["azure"]["reason"]
+        assert world.arm.existing() == [] and [vm["cloud"] for vm in world.vms()] == ["aws"]
+
+    def test_defect_24_gives_no_later_step_of_its_job_a_key(self, world: World, tmp_path: Path) -> None:
+        environment, path = tmp_path / "environment", tmp_path / "path"
+        ran, _ = world.step(*START, GITHUB_ENV=str(environment), GITHUB_PATH=str(path))
+        assert ran.code == 0 and not environment.exists() and not path.exists()
+        told = ran.out + ran.err + (world.home / "output").read_text()
+        assert SECRET not in told.replace(f"::add-mask::{SECRET}", "")
+
+    def test_defect_30_takes_no_resource_group_of_its_own_and_its_vm_has_the_name_that_is_told(
+        self, world: World
+    ) -> None:
+        before = {key for key in world.arm.things if "/providers/" not in key}
+        started(world)
+        started(world, run="4712")
+        assert {key for key in world.arm.things if "/providers/" not in key} == before
+        names_told = [vm["id"] for vm in world.vms("azure")]
+        assert len(names_told) == 2
+        assert all(each.startswith("azure-runner-KM-CI-Pipeline-471") for each in names_told)
+
+    def test_that_is_to_be_reached_from_somewhere_opens_its_port_for_that_alone(self, world: World) -> None:
+        began = len(world.ec2.calls)
+        started(world, "--ssh-cidr", "203.0.113.0/24")
+        opened = [told for call, told in world.ec2.calls[began:] if call == "ec2:AuthorizeSecurityGroupIngress"]
+        assert [told["IpPermissions.1.IpRanges.1.CidrIp"] for told in opened] == ["203.0.113.0/24"]
+        (rule,) = [thing for key, thing in world.arm.things.items() if "/securityrules/" in key]
+        assert rule["properties"]["sourceAddressPrefix"] == "203.0.113.0/24"
+        assert world.step(*STOP, "--destroy")[0].code == 0
+        assert world.existing() == []
+
+    def test_that_is_there_is_reached_from_somewhere_too(self, world: World) -> None:
+        started(world)
+        ran = world.run(*START, "--ssh-cidr", "203.0.113.7/32", "--plan", "--json", **world.workflow("4711"))
+        assert [row["steps"] for row in ran.json] == [["open ssh"]] * 2
+        started(world, "--ssh-cidr", "203.0.113.7/32")
+        assert len([key for key in world.arm.things if "/securityrules/" in key]) == 1
+
+    def test_from_what_is_no_network_makes_nothing(self, world: World) -> None:
+        ran = world.run(*START, "--no-register", "--ssh-cidr", "203.0.113.7/8")
+        assert ran.code == 2 and "--ssh-cidr 203.0.113.7/8 is no network" in ran.err and world.existing() == []
 
     def test_that_fails_on_one_cloud_fails_where_all_are_required(self, world: World) -> None:
         world.player.broken = {"azure-runner"}

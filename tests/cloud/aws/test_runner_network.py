@@ -77,7 +77,7 @@ class TestANetwork:
 
     @pytest.mark.parametrize("done", range(11))
     @pytest.mark.parametrize("kind", ["denied", "lost"])
-    def test_that_is_half_made_is_completed(self, ec2: Ec2, empty: AwsCloud, done: int, kind: str) -> None:
+    def test_defect_14_that_is_half_made_is_completed(self, ec2: Ec2, empty: AwsCloud, done: int, kind: str) -> None:
         ec2.policies = (NETWORK,)
         empty.network.missing()
         ec2.fails_at(6 + done, kind, times=1 if kind == "denied" else 4)
@@ -120,7 +120,7 @@ class TestANetwork:
         ec2.mark(theirs, Name="kontain-runners")
         assert empty.network.missing() == WHOLE
 
-    def test_has_the_name_and_the_addresses_of_the_settings(self, ec2: Ec2, cloud: AwsCloud) -> None:
+    def test_defect_15_has_the_name_and_the_addresses_of_the_settings(self, ec2: Ec2, cloud: AwsCloud) -> None:
         other = opened(ec2, vpc="another", range="10.9.0.0/20")
         assert other.network.missing() == ["VPC another", *WHOLE[1:]]
         build_network(ec2, other)
@@ -135,7 +135,7 @@ class TestANetwork:
             opened(ec2, range="10.0.0.1/16").network.complete(Silent())
         assert parts(ec2)["vpcs"] == []
 
-    def test_that_two_began_at_once_is_the_same_for_everybody(self, ec2: Ec2, cloud: AwsCloud) -> None:
+    def test_defect_15_that_two_began_at_once_is_the_same_for_everybody(self, ec2: Ec2, cloud: AwsCloud) -> None:
         (vpc,) = parts(ec2)["vpcs"]
         extra = ec2.client("ec2").create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
         ec2.mark(extra, **{names.KIND: "network", "Name": "kontain-runners"})

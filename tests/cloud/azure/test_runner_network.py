@@ -23,7 +23,7 @@ def complete(cloud: AzureCloud) -> None:
     cloud.network.complete(Silent())
 
 
-def test_is_made_from_nothing_with_nothing_open(arm: Arm, empty: AzureCloud) -> None:
+def test_defect_10_is_made_from_nothing_with_nothing_open(arm: Arm, empty: AzureCloud) -> None:
     assert list(empty.network.missing()) == ALL
     complete(empty)
     assert list(empty.network.missing()) == []
