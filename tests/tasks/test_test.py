@@ -72,6 +72,38 @@ def test_whatever_fails_all_the_rest_is_run_and_all_failures_named(small: Comput
     assert "1 failed" in closing_line(ran.out)
 
 
+LATE = """\
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize("number", range({count}))
+def test_late(number: int) -> None:
+    seen = Path(f"seen-{{number}}")
+    late = {always} or not seen.exists()
+    seen.touch()
+    assert not late
+"""
+
+
+@pytest.mark.parametrize(
+    ("count", "always", "code", "said"),
+    [
+        (1, False, 0, "failed beside others, and not alone: tests/test_small.py::test_late[0]"),
+        (1, True, 1, "failed beside others: tests/test_small.py::test_late[0]"),
+        (4, False, 1, "=== pytest"),
+    ],
+)
+def test_a_few_that_fail_beside_others_are_run_once_more_alone_and_named(
+    small: Computer, count: int, always: bool, code: int, said: str
+) -> None:
+    (small.tree / "tests/test_small.py").write_text(LATE.format(count=count, always=always))
+    ran = small.inv("test")
+    assert ran.code == code, ran.err + ran.out
+    assert ran.err.rstrip().splitlines()[-1] == said
+
+
 def test_lint_alone_runs_no_test(small: Computer) -> None:
     (small.tree / "tests/test_small.py").write_text(GOOD + "\n\nassert False  # noqa: B011, PT015\n")
     ran = small.inv("test", "--only", "lint")
