@@ -15,6 +15,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -124,6 +125,7 @@ class Ec2:
         self._at: dict[int, str] = {}
         self._guard = threading.RLock()
         self._moto_guard = threading.Lock()
+        self._ending = threading.Lock()
         self._server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=_Quiet)
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.port}"
@@ -242,7 +244,9 @@ class Ec2:
         if way in ("reset", "silent"):
             ec2_rules.hang_up(environ, late=way == "silent")
         self._notice()
-        status, headers, answer = self._done(service, action, given, environ, body)
+        # Two that end a VM at once would both find its card, which moto then has for one of them.
+        with self._ending if action == "TerminateInstances" else nullcontext():
+            status, headers, answer = self._done(service, action, given, environ, body)
         if way == "lost":
             ec2_rules.hang_up(environ)
         if fault:
