@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from cloud import process, wait
+from cloud import process, typed, wait
 from cloud.errors import CommandFailed, KitError, MissingTool, TemporaryError, TimedOut
 from tasks import _console, _settings
 
@@ -74,7 +74,7 @@ class Tool(Struct, frozen=True, forbid_unknown_fields=True):
 @cache
 def tools() -> tuple[Tool, ...]:
     """All of them."""
-    told = msgspec.toml.decode(TABLE.read_bytes(), type=dict[str, list[Tool]])
+    told = typed.convert(msgspec.toml.decode(TABLE.read_bytes()), dict[str, list[Tool]])
     return tuple(told["tool"])
 
 

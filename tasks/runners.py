@@ -37,7 +37,7 @@ _AWAKE = _YES | {"for_": "how long it runs, if it was stopped: 4h, 30m"}
         "wait-quota": "how long to wait for room in a cloud's quota: 20m. Without it not at all",
         "evict": "end kept VMs before their time where there is no room else, the one that would go next first",
         "ephemeral": "a runner that takes one job and no more",
-        "ssh-cidr": "the addresses that may reach its ssh port from the start on: 203.0.113.7/32. Without it none",
+        "ssh-cidr": "who may reach its ssh port at once, as 203.0.113.7/32; with --no-register that must be you, too",
         "register": "--no-register: a VM without a runner, to work in by hand",
     },
 )

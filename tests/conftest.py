@@ -80,7 +80,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     told = [text for report in passed for key, text in report.user_properties if key == COUNTED]
     if told:
         terminalreporter.section("counted")
-        for text in sorted(set(told)):
+        for text in sorted(told):
             terminalreporter.line(text)
 
 
