@@ -157,6 +157,8 @@ class Order:
     """What cloud-init is told."""
     tags: Mapping[str, str]
     """On everything of it, from its cloud's first call on."""
+    full: tuple[str, ...] = ()
+    """Places, in its cloud's words, that turned out to have no room: they are not tried again."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,8 @@ class Vm:
     tags: Mapping[str, str]
     reason: str = ""
     """Why its cloud ended it or could not start it, in its words; empty where it says nothing."""
+    full: str = ""
+    """The place, in its cloud's words, that after its cloud's yes had no room for it; empty where that is not why."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ layers together, and says which of them holds a value that can't be used.
 
 from __future__ import annotations
 
+import functools
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -102,9 +103,8 @@ def _read(path: Path) -> dict[str, Any]:
 def _checked(section: str, key: str, value: Any, origin: str, *, strict: bool) -> Value:
     """One value as what it is to be; from the environment a text that reads as such."""
     name = f"{section}.{key}"
-    sections = msgspec.structs.fields(Settings)
-    kind = next((field.type for field in sections if field.name == section), None)
-    fields = {field.name: field.type for field in msgspec.structs.fields(kind)} if kind else {}
+    kind = _kinds(Settings).get(section)
+    fields = _kinds(kind) if kind else {}
     if key not in fields:
         raise _unknown(name, origin)
     if not strict and fields[key] is not str:
@@ -114,6 +114,12 @@ def _checked(section: str, key: str, value: Any, origin: str, *, strict: bool) -
     except msgspec.ValidationError as problem:
         told = f"{origin}: {name} can't be {value!r}: {problem}"
         raise InputError(told, hint="./inv settings lists them all") from problem
+
+
+@functools.cache
+def _kinds(struct: type[msgspec.Struct]) -> dict[str, Any]:
+    """The type of each field: msgspec works it out anew, and slowly, whenever it is asked."""
+    return {field.name: field.type for field in msgspec.structs.fields(struct)}
 
 
 def _as_typed(text: str, kind: Any) -> Any:

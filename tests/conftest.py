@@ -15,6 +15,8 @@ from typing import Any
 
 import psutil
 import pytest
+from botocore.client import ClientCreator
+from botocore.loaders import create_loader
 from hypothesis import HealthCheck, settings
 
 from cloud import wait
@@ -68,6 +70,23 @@ def _home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
     yield
     wait.resume()
     assert Path.cwd() == before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _boto_reads_once() -> Iterator[None]:
+    """boto reads what EC2 is, and makes a class of it, once a process: else that is most of the time of many tests."""
+    loader = create_loader()
+    made, classes = ClientCreator._create_client_class, dict[str, type]()
+
+    def known(creator: ClientCreator, service: str, *arguments: Any) -> type:
+        if service not in classes:
+            classes[service] = made(creator, service, *arguments)
+        return classes[service]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("botocore.session.create_loader", lambda paths=None: loader)
+        patched.setattr(ClientCreator, "_create_client_class", known)
+        yield
 
 
 COUNTED = "counted"

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 import platformdirs
 
+from cloud.aws import rights
 from cloud.aws.catalogue import Catalogue
 from cloud.aws.fleet import AwsFleet
 from cloud.aws.images import AwsImages
 from cloud.aws.quota import Quotas
 from cloud.aws.runner_network import AwsNetwork
-from cloud.aws.session import AwsError, Session
+from cloud.aws.session import Session
 from cloud.aws.settings import AwsSettings
 from cloud.base import Quota
 from cloud.caller import CallerSettings
-from cloud.errors import KitError
 from cloud.work import Work
 
 
@@ -38,15 +38,7 @@ class AwsCloud:
         return self._quotas.of(size)
 
     def check(self) -> str:
-        """Who we are, and whether we may do the first things of a build: EC2 is asked without doing them."""
+        """Who we are, and whether we may do what builds and runners do."""
         told = self._session.call("sts", "get_caller_identity")
-        for operation, arguments in (
-            ("describe_images", {"Owners": ["self"]}),
-            ("create_security_group", {"GroupName": "km-doctor", "Description": "never made"}),
-        ):
-            try:
-                self._session.call("ec2", operation, DryRun=True, **arguments)
-            except AwsError as error:
-                if error.code != "DryRunOperation":
-                    raise KitError(error.message, hint="./inv doctor --cloud aws again") from error
+        rights.check(self._session)
         return f"{told['Arn']} in {self._session.region}"

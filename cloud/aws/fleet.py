@@ -65,7 +65,7 @@ class AwsFleet(AwsMachines):
             prepared = Prepared(order, self._settings)
             requests = prepared.requests(types.result(), place.result(), disk.result())
         try:
-            return self._vm(launch(self._session, requests, self._every))
+            return self._vm(launch(self._session, requests, self._every, order.full))
         except (Unanswered, Interrupted):
             # Why it failed is what is to be told. What can't be ended now `reap` ends: its tags say when.
             with suppress(KitError):

@@ -24,22 +24,33 @@ _PATIENCE = 6
 """How often EC2 is asked while it says that we ask too much: for two minutes, with pauses that grow."""
 
 
-def launch(session: Session, requests: Iterable[tuple[str, Mapping[str, Any]]], pause: float) -> dict[str, Any]:
+def place(kind: str, zone: str) -> str:
+    """A type in a zone, in words."""
+    return f"{kind} in {zone}"
+
+
+def launch(
+    session: Session, requests: Iterable[tuple[str, Mapping[str, Any]]], pause: float, before: Iterable[str] = ()
+) -> dict[str, Any]:
     """Start one VM by the first request that EC2 has room for, and tell of it. Each has a word for its place.
+
+    Places where there was no room `before` are not asked again.
 
     Raises:
         TemporaryError: there is no room in any place.
         Unanswered: nobody knows whether it was started.
         KitError: EC2 refused for another reason, which it would have in each place.
     """
-    full = []
-    for place, request in requests:
+    full = list(before)
+    for where, request in requests:
+        if where in full:
+            continue
         try:
             return _started(session, request, pause)
         except KitError as problem:
             if code(problem) not in FULL:
                 raise
-            full.append(f"{place} ({code(problem)})")
+            full.append(f"{where} ({code(problem)})")
     raise TemporaryError(
         f"EC2 has no room for a runner: tried {', '.join(full)}",
         hint="the same command may work later, or name other types: --size aws=m5.xlarge,m4.xlarge",

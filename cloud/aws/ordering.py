@@ -7,6 +7,7 @@ from typing import Any
 
 from cloud import access, names, userdata, wait
 from cloud.aws.catalogue import Type
+from cloud.aws.launch import place
 from cloud.aws.runner_network import Place
 from cloud.aws.session import AwsError, Session, listed
 from cloud.aws.settings import AwsSettings
@@ -27,12 +28,12 @@ class Prepared:
         self._data = _user_data(order, userdata.host_key(private, public))
 
     def requests(
-        self, types: Sequence[Type], place: Place, disk: Mapping[str, Any]
+        self, types: Sequence[Type], network: Place, disk: Mapping[str, Any]
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """What EC2 is asked for, one after the other: each type in each zone, with a word for it."""
         for each in types:
-            for zone, subnet in place.subnets.items():
-                yield f"{each.name} in {zone}", self._request(each, subnet, place.group, disk)
+            for zone, subnet in network.subnets.items():
+                yield place(each.name, zone), self._request(each, subnet, network.group, disk)
 
     def _request(self, each: Type, subnet: str, group: str, disk: Mapping[str, Any]) -> dict[str, Any]:
         card = {"DeviceIndex": 0, "SubnetId": subnet, "Groups": [group], "DeleteOnTermination": True}

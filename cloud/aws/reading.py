@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from cloud.aws.launch import FULL, place
 from cloud.aws.session import tags
 from cloud.base import Vm
 
@@ -39,6 +40,7 @@ def vm(instance: dict[str, Any], port: int) -> Vm:
         created=min(_moments(instance)).astimezone(UTC),
         tags=known,
         reason=_reason(instance),
+        full=place(instance["InstanceType"], instance["Placement"]["AvailabilityZone"]) if _no_room(instance) else "",
     )
 
 
@@ -47,6 +49,12 @@ def _moments(instance: dict[str, Any]) -> list[datetime]:
     joined = [disk.get("Ebs", {}) for disk in instance.get("BlockDeviceMappings", [])]
     joined += [card.get("Attachment", {}) for card in instance.get("NetworkInterfaces", [])]
     return [instance["LaunchTime"], *(each["AttachTime"] for each in joined if "AttachTime" in each)]
+
+
+def _no_room(instance: dict[str, Any]) -> bool:
+    """Whether EC2 ended it at its launch since it had no room after all ("Instance terminates immediately")."""
+    word = str(instance.get("StateReason", {}).get("Code", ""))
+    return word.removeprefix("Server.") in FULL and _STATES[instance["State"]["Name"]] == "gone"
 
 
 def _reason(instance: dict[str, Any]) -> str:

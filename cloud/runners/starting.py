@@ -182,13 +182,17 @@ def start(plan: Plan, cloud: Cloud, github: Github | None, progress: Progress) -
                     told = _told(plan, github)
                     vm = _create(plan, told, cloud)
                     progress.note(vm.id)  # before anything is waited for
-                elif step == "register":
-                    assert vm and told and github  # the steps before this one
-                    _online(plan, vm, cloud, github, progress)
-                    cloud.machines.forget(vm, userdata.runner(told.forgotten()))
-                elif step == "answer":
-                    assert vm is not None
-                    _answers(vm, cloud)
+                elif step in ("register", "answer"):
+                    assert vm and told  # the step before this one
+                    full: tuple[str, ...] = ()
+                    while place := _full(step, plan, vm, cloud, github, progress):
+                        progress.note(f"{vm.id}: there was no room after all: {place}")
+                        ending.end(vm, cloud, github)
+                        full, told = (*full, place), _told(plan, github)
+                        vm = _create(plan, told, cloud, full)
+                        progress.note(vm.id)
+                    if step == "register":
+                        cloud.machines.forget(vm, userdata.runner(told.forgotten()))
                 else:
                     assert vm is not None
                     cloud.machines.reach(vm)
@@ -225,7 +229,7 @@ def _told(plan: Plan, github: Github | None) -> userdata.Runner:
     )
 
 
-def _create(plan: Plan, told: userdata.Runner, cloud: Cloud) -> Vm:
+def _create(plan: Plan, told: userdata.Runner, cloud: Cloud, full: tuple[str, ...] = ()) -> Vm:
     run = plan.wanted.run
     tags = {
         names.KIND: "runner",
@@ -242,7 +246,24 @@ def _create(plan: Plan, told: userdata.Runner, cloud: Cloud) -> Vm:
     }
     size = plan.wanted.size.get(plan.cloud, "")
     data = userdata.runner(told)
-    return cloud.machines.create(Order(plan.name, plan.image, size, plan.wanted.user, data, names.tag_values(tags)))
+    order = Order(plan.name, plan.image, size, plan.wanted.user, data, names.tag_values(tags), full)
+    return cloud.machines.create(order)
+
+
+def _full(step: str, plan: Plan, vm: Vm, cloud: Cloud, github: Github | None, progress: Progress) -> str:
+    """Wait until the VM is what it is to be. The place that had no room for it after all; empty where all is well."""
+    try:
+        if step == "register":
+            assert github  # it would have no such step
+            _online(plan, vm, cloud, github, progress)
+        else:
+            _answers(vm, cloud)
+    except (NotReady, NotFound):
+        with suppress(KitError):  # what failed first is what is to be told
+            if place := cloud.machines.read(vm).full:
+                return place
+        raise
+    return ""
 
 
 def _online(plan: Plan, vm: Vm, cloud: Cloud, github: Github, progress: Progress) -> None:

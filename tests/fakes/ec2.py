@@ -8,6 +8,7 @@ speak to it as they do to AWS.
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import json
 import os
@@ -29,6 +30,7 @@ from moto.ec2.models.instances import StateReason
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from cloud import wait
 from tests.fakes import ec2_rules
 from tests.fakes.ec2_rules import SPACE as _SPACE
 from tests.fakes.guests import Guests, Paper
@@ -66,9 +68,13 @@ USER, SECRET = "AKIAIOSFODNN7EXAMPLE", "canary-secret-5d1c"
 
 def allowed(call: str, *policies: Path) -> bool:
     """Whether the policy that we give out allows the call, as `ec2:RunInstances`; everybody may ask who he is."""
-    statements = [each for policy in policies or (POLICY,) for each in json.loads(policy.read_text())["Statement"]]
-    rights = [right for statement in statements for right in statement["Action"]]
+    rights = (right for policy in policies or (POLICY,) for right in _rights(policy))
     return call == "sts:GetCallerIdentity" or any(fnmatchcase(call, right) for right in rights)
+
+
+@functools.cache
+def _rights(policy: Path) -> list[str]:
+    return [right for statement in json.loads(policy.read_text())["Statement"] for right in statement["Action"]]
 
 
 @dataclass
@@ -121,6 +127,7 @@ class Ec2:
         self._lags: dict[str, tuple[str, int]] = {}
         self._ami_lags: dict[tuple[str, bool], int] = {}
         self._booted: set[str] = set()
+        self._ended: dict[str, float] = {}
         self._seen = 0
         self._at: dict[int, str] = {}
         self._guard = threading.RLock()
@@ -232,6 +239,10 @@ class Ec2:
         """What was called, in order."""
         return [action for action, _ in self.calls]
 
+    def given(self, action: str) -> list[dict[str, str]]:
+        """The parameters of each call of that action."""
+        return [given for called, given in self.calls if called == f"ec2:{action}"]
+
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer a request (WSGI)."""
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
@@ -271,6 +282,8 @@ class Ec2:
             return fault.code, fault.status
         if service != "ec2":
             return None
+        if given.get("DryRun") == "true":
+            return "DryRunOperation", 412
         if before := self._tokens.get(given.get("ClientToken", "")) if action == "RunInstances" else None:
             if before[0] != _without_token(given):
                 return "IdempotentParameterMismatch", 400
@@ -351,8 +364,19 @@ class Ec2:
             return self._at.pop(self._seen, "")
 
     def _notice(self) -> None:
-        """VMs that have switched themselves off are stopped or ended, as was said when they were started."""
+        """VMs that have switched themselves off are stopped or ended, as was said when they were started.
+
+        Those that ended an hour ago are not told of any more ("Terminate Amazon EC2 instances").
+        """
+        now = wait.clock.monotonic()
         with self._guard:
+            for known in [name for name, since in self._ended.items() if now - since > 3600]:
+                del self._ended[known]
+                self._tokens = {token: said for token, said in self._tokens.items() if known.encode() not in said[1]}
+                ec2_rules.forget(known)
+            for each in ec2_rules.instances():
+                if each._state.name == "terminated":
+                    self._ended.setdefault(each.id, now)
             for each in ec2_rules.instances():
                 if each.id in self._booted and each._state.name == "running" and not self.guests.runs(each.id):
                     self._booted.discard(each.id)

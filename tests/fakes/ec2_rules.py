@@ -47,6 +47,18 @@ def instance(name: str) -> Any:
     return next((each for each in instances() if each.id == name), None)
 
 
+def forget(name: str) -> None:
+    """Let nobody know any more that it was there."""
+    kept = backend()
+    for row in list(kept.reservations.values()):
+        row.instances = [each for each in row.instances if each.id != name]
+        if not row.instances:
+            del kept.reservations[row.id]
+    gone = (each for each in kept.tags if each.startswith(("vol-", "eni-")) and each not in (*kept.volumes, *kept.enis))
+    for tagged in [name, *gone]:
+        kept.tags.pop(tagged, None)
+
+
 @functools.cache
 def catalogue() -> dict[str, Any]:
     """What moto knows about each instance type."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cloud import names
+from cloud import names, ssh
 from tests.fakes.ec2 import SECRET
 from tests.fakes.github import ACTIONS
 from tests.toolkit import Ran, Toolkit
@@ -44,6 +44,31 @@ class TestAStart:
         assert sorted(label for entry in world.hub.runners for label in entry.labels if "runner" in label) == sorted(
             labels.values()
         )
+
+    @pytest.mark.parametrize("by_hand", [False, True])
+    def test_whose_vm_ec2_takes_back_for_want_of_room_gets_one_in_the_next_place(
+        self, world: World, by_hand: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Nobody answers ssh on paper.
+        monkeypatch.setattr(ssh, "answers", lambda machine: None)
+        monkeypatch.setattr(ssh, "run", lambda machine, remote, **_: None)
+        world.ec2.dies = ("Server.InsufficientInstanceCapacity", "Insufficient capacity to satisfy instance request")
+        ran = world.run("runners.start", "--cloud", "aws", "--no-register", "--name", "mine") if by_hand else None
+        if not ran:
+            ran, out = world.step("runners.start", "--cloud", "aws")
+            assert out["run-ons"]["ec2"] in [label for entry in world.hub.runners for label in entry.labels]
+        assert ran.code == 0 and "there was no room after all: m8i.xlarge in us-east-2" in ran.err, ran.err
+        asked = [
+            (given["InstanceType"], given["NetworkInterface.1.SubnetId"]) for given in world.ec2.given("RunInstances")
+        ]
+        assert len(asked) == len(set(asked)) == 2
+        assert len(world.vms("aws")) == 1 and len(world.hub.runners) == (0 if by_hand else 1)
+
+    def test_whose_vm_ec2_takes_back_for_another_reason_has_failed(self, world: World) -> None:
+        world.ec2.dies = ("Client.VolumeLimitExceeded", "Volume limit exceeded")
+        ran, _ = world.step("runners.start", "--cloud", "aws")
+        assert ran.code == 1 and "Volume limit exceeded" in ran.err
+        assert world.existing() == []
 
     @pytest.mark.parametrize("broken", ["ec2", "azure"])
     def test_that_fails_on_one_cloud_leaves_the_other_ones_runner_and_nothing_of_its_own(
