@@ -370,10 +370,11 @@ class Ec2:
         """
         now = wait.clock.monotonic()
         with self._guard:
-            for known in [name for name, since in self._ended.items() if now - since > 3600]:
-                del self._ended[known]
-                self._tokens = {token: said for token, said in self._tokens.items() if known.encode() not in said[1]}
-                ec2_rules.forget(known)
+            if forgotten := [name for name, since in self._ended.items() if now - since > 3600]:
+                self._ended = {name: since for name, since in self._ended.items() if name not in forgotten}
+                told = re.compile("|".join(forgotten).encode())
+                self._tokens = {token: said for token, said in self._tokens.items() if not told.search(said[1])}
+                ec2_rules.forget(forgotten)
             for each in ec2_rules.instances():
                 if each._state.name == "terminated":
                     self._ended.setdefault(each.id, now)

@@ -7,6 +7,7 @@ import functools
 import re
 import socket
 import struct
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 from xml.etree import ElementTree
@@ -47,16 +48,17 @@ def instance(name: str) -> Any:
     return next((each for each in instances() if each.id == name), None)
 
 
-def forget(name: str) -> None:
-    """Let nobody know any more that it was there."""
-    kept = backend()
+def forget(ended: Iterable[str]) -> None:
+    """Let nobody know any more that these were there."""
+    kept, gone = backend(), set(ended)
     for row in list(kept.reservations.values()):
-        row.instances = [each for each in row.instances if each.id != name]
+        row.instances = [each for each in row.instances if each.id not in gone]
         if not row.instances:
             del kept.reservations[row.id]
-    gone = (each for each in kept.tags if each.startswith(("vol-", "eni-")) and each not in (*kept.volumes, *kept.enis))
-    for tagged in [name, *gone]:
-        kept.tags.pop(tagged, None)
+    with_them = (name for name in kept.tags if name.startswith(("vol-", "eni-")))
+    gone.update(name for name in with_them if name not in kept.volumes and name not in kept.enis)
+    for name in gone:
+        kept.tags.pop(name, None)
 
 
 @functools.cache
