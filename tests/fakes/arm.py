@@ -172,7 +172,7 @@ class Arm:
         authority.issue_cert(*HOSTS).configure_cert(context)
         self._server = _Server(("127.0.0.1", 0), type("Bound", (_Handler,), {"arm": self}))
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         self._door = socket.create_server(("127.0.0.1", 0), backlog=128)
         threading.Thread(target=self._lead, daemon=True).start()
         return self

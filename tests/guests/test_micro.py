@@ -226,7 +226,7 @@ class TestPrograms:
             archive.addfile(member, io.BytesIO(b"text\n"))
         handler = functools.partial(Quiet, directory=str(tmp_path))
         with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
+            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
             there = f"http://10.0.2.2:{server.server_port}"
             assert guest.does(f"curl -fsSL --retry 5 {there}/some.tar.gz | tar -xzO some/file") == "text"
             code, told = guest.tries(f"curl -fsSL {there}/none")

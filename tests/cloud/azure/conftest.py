@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +28,7 @@ def _forgotten() -> Iterator[None]:
     """What the SDK forgot to close ends with its test, and not in the midst of another one."""
     yield
     gc.collect()
+    gc.freeze()  # what stays is looked at once: the SDKs' modules are most of it, and each look took longer than a test
 
 
 @pytest.fixture
@@ -57,9 +60,16 @@ def empty(arm: Arm) -> AzureCloud:
 @pytest.fixture
 def cloud(arm: Arm, empty: AzureCloud) -> AzureCloud:
     """The cloud, with a network for runners."""
-    empty.network.complete(Silent())
-    arm.calls.clear()
+    if not _made:
+        empty.network.complete(Silent())
+        _made.update(copy.deepcopy(arm.things))
+        arm.calls.clear()
+    arm.things = copy.deepcopy(_made)
     return empty
+
+
+_made: dict[str, Any] = {}
+"""What is there with a network, made once: it is the same each time, and took longer than most tests."""
 
 
 def image(arm: Arm) -> Image:
