@@ -123,7 +123,7 @@ def tried(wanted: Wanted, console: _console.Console) -> list[dict[str, Any]]:
                 outcome = plan.apply(planned, wanted.place, console.ear(), wanted.settings.publish.lag)
                 for number, box in enumerate(of_it, 1):
                     with console.ear().step(f"vagrant box add {tag} {box.provider}", number, len(of_it)):
-                        trial.add(wanted.place.address(tag), tag, wanted.version, box, console.ear())
+                        trial.add(wanted.place, tag, wanted.version, box, console.ear())
             rows += [{**row, "state": "added and removed"} for row in _outcome_rows(outcome, of_it)]
     return rows
 
@@ -173,7 +173,7 @@ def _read(wanted: Wanted, console: _console.Console) -> dict[Tag, list[Box]]:
         ear = console.ear()
         with ear.step(f"read {path.name if name == '' else name} {path.parent.name}", number, len(wanted.files)):
             pace = Pace("reading", path.stat().st_size, ear)
-            box = boxes_.read(path, lambda done, of, pace=pace: pace.at(done))
+            box = boxes_.read(path, pace.at)
         if sha256 and box.sha256 != sha256.lower():
             raise InputError(f"{path} is not what was built", hint="./inv boxes.build makes it anew")
         if not (name or box.name):

@@ -10,6 +10,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +105,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _checked(section: str, key: str, value: Any, origin: str, *, strict: bool) -> Value:
     """One value as what it is to be; from the environment a text that reads as such."""
     name = f"{section}.{key}"
-    sections = msgspec.structs.fields(Settings)
-    kind = next((field.type for field in sections if field.name == section), None)
-    fields = {field.name: field.type for field in msgspec.structs.fields(kind)} if kind else {}
+    fields = _types().get(section, {})
     if key not in fields:
         raise _unknown(name, origin)
     if not strict and fields[key] is not str:
@@ -116,6 +115,13 @@ def _checked(section: str, key: str, value: Any, origin: str, *, strict: bool) -
     except msgspec.ValidationError as problem:
         told = f"{origin}: {name} can't be {value!r}: {problem}"
         raise InputError(told, hint="./inv settings lists them all") from problem
+
+
+@cache
+def _types() -> dict[str, dict[str, Any]]:
+    """Of what type each key of each section is. msgspec takes a while to tell."""
+    sections = msgspec.structs.fields(Settings)
+    return {each.name: {field.name: field.type for field in msgspec.structs.fields(each.type)} for each in sections}
 
 
 def _as_typed(text: str, kind: Any) -> Any:

@@ -141,8 +141,8 @@ def at(registry: Registry) -> dict[str, str]:
     return {
         "CI": "true",
         "KM_PUBLISH__TO": "vagrant-cloud",
-        "KM_PUBLISH__TIMEOUT": "0.5",
-        "KM_PUBLISH__STALL": "0.5",
+        "KM_PUBLISH__TIMEOUT": "5",
+        "KM_PUBLISH__STALL": "5",
         "KM_PUBLISH__LAG": "20",
         **registry.variables,
     }

@@ -59,8 +59,8 @@ class _Seen(Struct, frozen=True, forbid_unknown_fields=True):
     name: str
 
 
-def read(path: Path, heard: Callable[[int, int], None] = lambda done, of: None) -> Box:
-    """The box in the file. `heard` is told how many bytes of how many are read.
+def read(path: Path, heard: Callable[[int], None] = lambda done: None) -> Box:
+    """The box in the file. `heard` is told how many of its bytes are read.
 
     What was found is kept in the user's cache for as long as the file does not change.
 
@@ -75,7 +75,7 @@ def read(path: Path, heard: Callable[[int, int], None] = lambda done, of: None) 
             cache = _cache(path)
             seen = _recalled(cache, identity)
             if seen is None:
-                seen = _judged(file, path, identity, heard)
+                seen = _judged(file, identity, heard)
                 _kept(cache, seen)
     except (OSError, ValueError) as problem:
         if isinstance(problem, OSError) and problem.strerror:
@@ -84,12 +84,12 @@ def read(path: Path, heard: Callable[[int, int], None] = lambda done, of: None) 
     return Box(path, identity[2], seen.sha256, seen.provider, seen.architecture, seen.name)
 
 
-def _judged(file: BinaryIO, path: Path, identity: list[int], heard: Callable[[int, int], None]) -> _Seen:
+def _judged(file: BinaryIO, identity: list[int], heard: Callable[[int], None]) -> _Seen:
     """Raises ValueError or OSError where it is no box."""
     size = identity[2]
     if not size:
         raise ValueError("the file is empty")
-    source = _Hashing(file, lambda done: heard(done, size))
+    source = _Hashing(file, heard)
     try:
         with gzip.GzipFile(fileobj=source) as archive:  # type: ignore[call-overload]  # it wants no more than read
             texts = dict(_texts(archive))

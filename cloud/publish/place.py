@@ -89,4 +89,7 @@ class Place(Protocol):
         """Take a version away that was a trial. It may be gone."""
 
     def address(self, tag: Tag) -> str:
-        """What one gives to `vagrant box add`, and its environment where it needs any."""
+        """What one gives to `vagrant box add`."""
+
+    def login(self) -> dict[str, str]:
+        """The variables with which vagrant may add from here; an empty one is one that it is better without."""

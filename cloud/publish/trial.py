@@ -15,10 +15,11 @@ from cloud.errors import CommandFailed, KitError
 from cloud.progress import Progress
 from cloud.publish.box import Box
 from cloud.publish.names import Tag
+from cloud.publish.place import Place
 
 
-def add(address: str, tag: Tag, version: str, box: Box, progress: Progress) -> None:
-    """Let vagrant add the box from the catalog at the address, and see that it has it.
+def add(place: Place, tag: Tag, version: str, box: Box, progress: Progress) -> None:
+    """Let vagrant add the box from where it was published, and see that it has it.
 
     python-vagrant's own `box_add` knows neither a version nor an architecture, so its runner of commands is used, and
     its `box_list` to look.
@@ -33,13 +34,17 @@ def add(address: str, tag: Tag, version: str, box: Box, progress: Progress) -> N
     try:
         environment = {
             **os.environ,
+            **place.login(),
             "VAGRANT_HOME": str(home),
             "VAGRANT_CHECKPOINT_DISABLE": "1",
             "VAGRANT_NO_PLUGINS": "1",
         }
+        environment = {name: text for name, text in environment.items() if text}
         with _heard(home / "said", progress) as said:
-            client: Any = vagrant.Vagrant(root=str(home), env=environment, out_cm=said, err_cm=said)
-            words = ["box", "add", "--provider", box.provider, "--box-version", version, address]
+            client: Any = vagrant.Vagrant(  # type: ignore[no-untyped-call]
+                root=str(home), env=environment, out_cm=said, err_cm=said
+            )
+            words = ["box", "add", "--provider", box.provider, "--box-version", version, place.address(tag)]
             try:
                 client._call_vagrant_command(words)
                 there = [(each.name, each.provider, each.version) for each in client.box_list()]

@@ -223,12 +223,11 @@ class VagrantCloud:
 
     def shows(self, tag: Tag, version: str, listed: Sequence[Listed]) -> bool:
         """Look into the catalog that `vagrant box add` reads."""
-        answer = self._answer("GET", f"{self._server}/api/v2/vagrant/{tag}", None)
-        if answer.status_code == 404:
+        try:
+            told = self._call("GET", f"/vagrant/{tag}", _Catalog, what=f"reading the catalog of {tag}")
+        except NotFound:
             return False
-        if not answer.ok:
-            raise self._refused(answer, f"reading the catalog of {tag}")
-        rows = [row for row in _read(answer, _Catalog).versions if row.version == version]
+        rows = [row for row in told.versions if row.version == version]
         there = {(each.name, each.architecture): each.checksum.lower() for row in rows for each in row.providers}
         return there == {each.key: each.sha256 for each in listed}
 
@@ -244,6 +243,11 @@ class VagrantCloud:
     def address(self, tag: Tag) -> str:
         """The catalog's own address: what `tag` alone leads to differs by Vagrant's version."""
         return f"{self._server}/api/v2/vagrant/{tag}"
+
+    def login(self) -> dict[str, str]:
+        """The token only where it is needed: with one Vagrant waits 5 s before it asks a server of others."""
+        token = self._login.token() if self._settings.private else ""
+        return {"VAGRANT_SERVER_URL": self._server, "VAGRANT_CLOUD_TOKEN": token}
 
     def _made(self, path: str, body: Mapping[str, Any], there: str, *, what: str) -> None:
         """Make something. That it is there already is as good: an answer was lost, or another one was quicker."""

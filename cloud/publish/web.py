@@ -167,7 +167,7 @@ def refusal(answer: requests.Response, what: str) -> KitError:
         return TemporaryError(told, hint=_LATER)
     if status == 404:
         return NotFound(told, hint="it is not there, or this login may not see it")
-    return Refused(told, status)
+    return Refused(told, status, hint="when what it does not like is mended, the same command goes on")
 
 
 def words(answer: requests.Response) -> str:
