@@ -44,7 +44,7 @@ def archive(path: Path, members: Mapping[str, bytes | tarfile.TarInfo], mode: st
 
 
 def a_box(
-    path: Path, provider: str = "libvirt", architecture: str = "amd64", content: bytes = b"a disk", name: str = TAG
+    path: Path, provider: str = "libvirt", architecture: str = "amd64", disk: bytes = b"", name: str = TAG
 ) -> Path:
     """A box of a few bytes, as `boxes.build` makes them."""
     metadata = {"provider": provider, "architecture": architecture}
@@ -54,15 +54,15 @@ def a_box(
         "metadata.json": json.dumps(metadata).encode(),
         "info.json": json.dumps({"name": name}).encode(),
         "Vagrantfile": b"",
-        "box.img": content * 1000 + os.urandom(20_000),
+        "box.img": disk or os.urandom(20_000),
     }
     return archive(path, members)
 
 
-def built(store: Path, provider: str, content: bytes = b"a disk", os_name: str = OS, name: str = TAG) -> Path:
+def built(store: Path, provider: str, disk: bytes = b"", os_name: str = OS, name: str = TAG) -> Path:
     """A box where `boxes.build` leaves it, with its record."""
     folder = store / "boxes" / os_name / provider
-    path = a_box(folder / "vagrant.box", provider, content=content, name=name)
+    path = a_box(folder / "vagrant.box", provider, disk=disk, name=name)
     whole = path.read_bytes()
     record = {
         "name": name,

@@ -202,6 +202,12 @@ class Books:
         self.boxes[f"{org}/{name}"] = box
         return self._told_box(box, old)
 
+    def _edit_box(self, words: dict[str, str], body: Mapping[str, Any], known: bool, old: bool) -> Any:
+        box, told = self._box(words), body.get("box", body)
+        box.private = bool(told.get("is_private", box.private))
+        box.short = str(told.get("short_description", box.short) or "")
+        return self._told_box(box, old)
+
     def _read_version(self, words: dict[str, str], body: Mapping[str, Any], known: bool, old: bool) -> Any:
         return self._told_version(words, self._version(words, known), old)
 
@@ -429,6 +435,7 @@ ROUTES = (
     ("GET", r"/user/(?P<org>[^/]+)", "org"),
     ("POST", r"/boxes", "make_box"),
     ("GET", _BOX, "read_box"),
+    ("PUT", _BOX, "edit_box"),
     ("POST", rf"{_BOX}/versions", "make_version"),
     ("GET", _VER, "read_version"),
     ("DELETE", _VER, "drop_version"),

@@ -96,6 +96,8 @@ class Registry:
     calls: list[Call] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     """What no good client does."""
+    echoes: bool = False
+    """Whether its errors repeat the token."""
     after: Callable[[Call], None] = lambda call: None
     """Called when a call's work is done, before it is answered."""
 
@@ -156,6 +158,15 @@ class Registry:
             return None
 
 
+@dataclass(frozen=True)
+class _Part:
+    """What is sent of an object."""
+
+    path: Path
+    begin: int
+    size: int
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
@@ -195,7 +206,8 @@ class _Handler(BaseHTTPRequestHandler):
             try:
                 status, body, headers = answer()
             except Refusal as refusal:
-                status, body, headers = refusal.status, {"errors": refusal.errors, "success": False}, {}
+                errors = [*refusal.errors, self.headers.get("Authorization", "")] if registry.echoes else refusal.errors
+                status, body, headers = refusal.status, {"errors": errors, "success": False}, {}
             registry.after(call)
         self._drop_rest()
         if fault and fault.half:
@@ -266,27 +278,36 @@ class _Handler(BaseHTTPRequestHandler):
         return 200, b"", {}
 
     def _object(self, path: Path, fault: Fault | None) -> tuple[int, Any, dict[str, str]]:
-        content, headers = path.read_bytes(), {"Accept-Ranges": "bytes", "Content-Type": "binary/octet-stream"}
+        size, headers = path.stat().st_size, {"Accept-Ranges": "bytes", "Content-Type": "binary/octet-stream"}
         if fault and fault.other:
-            content = bytes(len(content))
+            return 200, bytes(size), headers
         if found := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
-            begin, end = int(found[1]), int(found[2] or len(content) - 1)
-            if begin >= len(content):
-                return 416, b"", {"Content-Range": f"bytes */{len(content)}"}
-            part = content[begin : end + 1]
-            headers["Content-Range"] = f"bytes {begin}-{begin + len(part) - 1}/{len(content)}"
-            return 206, part, headers
-        return 200, content, headers
+            begin, end = int(found[1]), min(int(found[2] or size), size - 1)
+            if begin >= size:
+                return 416, b"", {"Content-Range": f"bytes */{size}"}
+            headers["Content-Range"] = f"bytes {begin}-{end}/{size}"
+            return 206, _Part(path, begin, end + 1 - begin), headers
+        return 200, _Part(path, 0, size), headers
 
     def _send(self, status: int, body: Any, headers: dict[str, str], half: bool = False) -> None:
-        sent = body if isinstance(body, bytes) else json.dumps(body).encode()
-        kind = {} if isinstance(body, bytes) else {"Content-Type": "application/json"}
+        part = body if isinstance(body, _Part) else None
+        sent = body if isinstance(body, bytes) else b"" if part else json.dumps(body).encode()
+        size = part.size if part else len(sent)
+        kind = {} if part or isinstance(body, bytes) else {"Content-Type": "application/json"}
         self.send_response(status)
-        for key, text in {**kind, **headers, "Content-Length": str(len(sent))}.items():
+        for key, text in {**kind, **headers, "Content-Length": str(size)}.items():
             self.send_header(key, text)
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(sent[: len(sent) // 2] if half else sent)
+        if part and self.command != "HEAD":
+            with open(part.path, "rb") as file:
+                file.seek(part.begin)
+                left = size // 2 if half else size
+                while left:
+                    block = file.read(min(1 << 20, left))
+                    self.wfile.write(block)
+                    left -= len(block)
+        elif self.command != "HEAD":
+            self.wfile.write(sent[: size // 2] if half else sent)
         if half:
             self.close_connection = True
 
