@@ -11,11 +11,13 @@ import json
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import boto3
 import requests
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.s3.models import s3_backends
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from tests.fakes import ec2_rules
@@ -67,7 +69,7 @@ class S3:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
 
-    @property
+    @cached_property
     def client(self) -> Any:
         """boto3's own client."""
         keys = {"aws_access_key_id": "AKIAADMINISTRATOR000", "aws_secret_access_key": "x"}
@@ -96,10 +98,8 @@ class S3:
 
     def objects(self) -> dict[str, bytes]:
         """All that is in the bucket, by what follows the prefix."""
-        listed = self.client.list_objects_v2(Bucket=BUCKET).get("Contents", [])
-        keys = [str(row["Key"]) for row in listed]
-        got = {key: self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys}
-        return {key.removeprefix(f"{PREFIX}/"): content for key, content in got.items()}
+        kept = s3_backends["123456789012"]["aws"].buckets[BUCKET].keys
+        return {str(key).removeprefix(f"{PREFIX}/"): bytes(kept[key].value) for key in list(kept)}
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer a request (WSGI)."""

@@ -6,8 +6,10 @@ The command is a process of its own here. It dies when a server has done what it
 from __future__ import annotations
 
 import itertools
+import json
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +17,8 @@ import pytest
 
 from tests.conftest import COUNTED
 from tests.fakes.registry_wire import Call, Registry
-from tests.publishing import PROVIDERS, hasty
+from tests.killed import COMMAND
+from tests.publishing import PROVIDERS, TAG, Desk, built, hasty, sha256
 from tests.tasks.test_publish_faults import Matrix
 
 pytestmark = [pytest.mark.matrix, pytest.mark.timeout(600)]
@@ -61,3 +64,41 @@ def test_at_any_call_leaves_what_the_next_run_completes(
                 break
         record_property(COUNTED, f"publication: killed at {number - 1} calls")
         assert number > 20
+
+
+def test_at_any_change_of_a_catalogs_folder_leaves_what_the_next_run_completes(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    public = tmp_path / "store"  # by that word the command that is killed knows what counts
+    with hasty():
+        desk = Desk(tmp_path / "home", {"CI": "true", "KM_PUBLISH__TO": "catalog", "KM_PUBLISH__CATALOG": str(public)})
+        files = {provider: built(tmp_path / "made", provider) for provider in PROVIDERS}
+        words = [word for file in files.values() for word in ("--file", str(file))]
+        right = {provider: sha256(file) for provider, file in files.items()}
+        desk.home.mkdir()
+        for number in itertools.count():
+            version = f"3.0.{number}"
+            argv = [sys.executable, "-c", COMMAND, str(number), "boxes.upload", "--version", version, *words]
+            environment = {**desk.toolkit.environment, "KM_LOCAL__STORE": str(tmp_path / "elsewhere")}
+            ended = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=False)
+            assert ended.returncode in (-signal.SIGKILL, 0), ended.stderr
+            assert released(public).get(version, right) == right
+            again = desk.upload(*words, version=version)
+            assert again.code == 0, again.err
+            assert all(each == right for each in released(public).values())
+            assert len(released(public)) == number + 1
+            if ended.returncode == 0:
+                break
+        assert not [path for path in public.rglob("*") if path.name.endswith(".new")]
+        record_property(COUNTED, f"publication in a folder: killed at {number} changes")
+        assert number > 10
+
+
+def released(public: Path) -> dict[str, dict[str, str]]:
+    """The versions in the catalog, each with the checksums of the files that are really there."""
+    path = public / TAG / "catalog.json"
+    told = json.loads(path.read_text()) if path.exists() else {"versions": []}
+    return {
+        row["version"]: {each["name"]: sha256(Path(each["url"].removeprefix("file://"))) for each in row["providers"]}
+        for row in told["versions"]
+    }
