@@ -43,7 +43,7 @@ print(json.dumps({"seconds": took, "cpu": cpu, "memory": after.ru_maxrss / 1024}
 """
 
 
-def main(times: int, size: int, large: int, published: int) -> None:
+def main(times: int, size: int, small: int, large: int, published: int) -> None:
     """Measure and print."""
     print(f"load: {os.getloadavg()[0]:.2f} on {os.cpu_count()} processors")
     with tempfile.TemporaryDirectory() as place:
@@ -55,7 +55,7 @@ def main(times: int, size: int, large: int, published: int) -> None:
                 both = [(_ours(file, url, authority)["seconds"], _curl(file, url, authority)) for _ in range(times)]
                 ours, theirs = (statistics.median(side) for side in zip(*both, strict=True))
                 report(f"{size} MiB, {scheme}", ours, "curl -T", theirs, TARGET)
-            for mebibytes in (1024, large):
+            for mebibytes in (small, large):
                 memory = _ours(_sparse(folder, mebibytes), plain, authority)["memory"]
                 print(f"memory at {mebibytes} MiB: {memory:.0f} MiB, to reach: {MEMORY}")
         finally:
@@ -171,6 +171,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--size", type=int, default=2048, help="MiB of the file that is sent")
+    parser.add_argument("--small", type=int, default=1024, help="MiB of a file whose memory is told")
     parser.add_argument("--large", type=int, default=16384, help="MiB of the larger file whose memory is told")
     parser.add_argument("--published", type=int, default=256, help="MiB of each box that is published; 0: none")
     parser.add_argument("--serve", type=Path)
@@ -178,4 +179,4 @@ if __name__ == "__main__":
     if given.serve:
         serve(given.serve)
     else:
-        main(given.times, given.size, given.large, given.published)
+        main(given.times, given.size, given.small, given.large, given.published)

@@ -27,8 +27,9 @@ class Directory:
     def check(self) -> None:
         """See that the folder is there, or can be made, and written into."""
         with _told(self._root):
-            self._root.mkdir(parents=True, exist_ok=True)
-            if not os.access(self._root, os.W_OK | os.X_OK):
+            there = next(path for path in (self._root, *self._root.parents) if path.exists())
+            next(there.iterdir(), None)  # where it is no folder, that says so
+            if not os.access(there, os.W_OK | os.X_OK):
                 raise NotAllowed(f"can't write into {self._root}", hint="look at its owner, or set publish.catalog")
 
     def keys(self, prefix: str) -> list[str]:
@@ -40,9 +41,7 @@ class Directory:
         """A copy, which is there when it is whole and on the disk."""
         path = self._root / key
         with _told(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            for half in filter(files.is_half, path.parent.iterdir()):
-                files.erase(half)
+            _without_halves(path.parent)
             with files.replaced(path) as fresh, open(file, "rb") as source, open(fresh, "xb") as target:
                 done = 0
                 while block := source.read(web.BLOCK):
@@ -74,6 +73,7 @@ class Directory:
                 there = self.read(key)
                 if (there[1] if there else "") != mark:
                     return False
+                _without_halves(path.parent)
                 with files.replaced(path) as fresh, open(fresh, "xb") as file:
                     file.write(content)
                     file.flush()
@@ -89,6 +89,13 @@ class Directory:
     def address(self) -> str:
         """The folder itself."""
         return self._root.as_uri()
+
+
+def _without_halves(folder: Path) -> None:
+    """The folder, without what killed processes of this machine were writing there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for half in filter(files.is_half, folder.iterdir()):
+        files.erase(half)
 
 
 def _synced(folder: Path) -> None:

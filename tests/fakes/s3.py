@@ -23,7 +23,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from tests.fakes import ec2_rules
 
 BUCKET, PREFIX, REGION = "kontain-boxes", "vagrant", "us-east-2"
-USER, SECRET = "AKIAIOSFODNN7EXAMPLE", "canary-secret-of-a-bucket-77c0"  # noqa: S105  # it opens nothing but this
+USER, SECRET = "AKIAIOSFODNN7EXAMPLE", "canary-secret-of-a-bucket-77c0"  # it opens nothing but this
 
 _REFUSED = {
     "busy": ("503 Slow Down", "SlowDown"),
@@ -121,7 +121,7 @@ class S3:
             return [told]
         if way == "reset":
             ec2_rules.hang_up(environ)
-        answer = self._moto(environ, start_response)
+        answer: Iterable[bytes] = self._moto(environ, start_response)
         self.after(call)
         if way == "lost":
             list(answer)

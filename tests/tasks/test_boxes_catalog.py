@@ -83,6 +83,12 @@ def test_files_come_first_and_then_the_document(desk: Desk, folder: Path) -> Non
     }
 
 
+def test_a_plan_makes_nothing(desk: Desk, folder: Path) -> None:
+    ran = desk.upload("--plan")
+    assert ran.code == 0 and ran.out.count("upload, it is not there") == 2
+    assert not folder.exists()
+
+
 def test_versions_come_beside_each_other_and_never_change(desk: Desk, folder: Path) -> None:
     assert desk.upload(version="1.0.0").code == 0
     first = document(folder)["versions"]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -178,7 +178,7 @@ def test_one_box_that_fails_keeps_no_other_from_being_published(desk: Desk, regi
     refused(desk.upload("--os", "plan9"), 2, "no box of plan9")
 
 
-BAD = {
+BAD: dict[str, Callable[[Path], object]] = {
     "no such box": lambda path: None,
     "empty": lambda path: path.write_bytes(b""),
     "not gzip": lambda path: path.write_bytes(b"x" * 10_000),
@@ -275,7 +275,7 @@ def test_a_token_near_its_end_is_renewed_before_it_is_used(desk: Desk, registry:
 
 
 def test_a_client_that_is_not_known_is_told(desk: Desk, registry: Registry) -> None:
-    ran = desk.upload(VAGRANT_CLOUD_TOKEN="", HCP_CLIENT_ID=CLIENT, HCP_CLIENT_SECRET="canary-wrong")
+    ran = desk.upload(VAGRANT_CLOUD_TOKEN="", HCP_CLIENT_ID=CLIENT, HCP_CLIENT_SECRET="canary-wrong")  # noqa: S106  # it is none
     refused(ran, 4, "HCP does not know this client")
     assert "canary" not in ran.err
 
@@ -356,7 +356,7 @@ def test_no_secret_is_in_anything_that_is_told_or_kept(desk: Desk, registry: Reg
     ran = Ran(*_ended(["--debug", "boxes.upload", "--version", VERSION], {**toolkit.environment, **variables}))
     assert ran.code == 0, ran.err[-500:]
     registry.echoes = True
-    failed = desk.run("boxes.upload", "--version", "1.2.4", VAGRANT_CLOUD_TOKEN="canary-nobodys")
+    failed = desk.run("boxes.upload", "--version", "1.2.4", VAGRANT_CLOUD_TOKEN="canary-nobodys")  # noqa: S106  # it is none
     assert failed.code == 4 and "answers 401" in failed.err
     kept = [path.read_bytes() for path in desk.home.rglob("*") if path.is_file()]
     told = [ran.out, ran.err, failed.out, failed.err, *(content.decode("latin-1") for content in kept)]

@@ -99,7 +99,8 @@ def versions(registry: Registry, public: Path) -> Mapping[str, object]:
     texts = [path.read_text() for path in public.rglob("*.json")]
     return {
         "registry": [each.version for box in registry.books.boxes.values() for each in box.versions],
-        **{"files": files, "documents": texts},
+        "files": files,
+        "documents": texts,
     }
 
 

@@ -73,7 +73,7 @@ class Matrix:
         made = self.registry.calls[begun:]
         self.registry.works()
         found = list(self.wrong())
-        if ran.code not in CODES or ran.code == 0 and not self.complete(version):
+        if ran.code not in CODES or (ran.code == 0 and not self.complete(version)):
             found.append(f"ended with {ran.code}: {ran.err[-300:]}")
         if ran.code:
             told = [line for line in ran.err.splitlines() if line.startswith(("error: ", "hint: "))]
