@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,12 @@ class Wanted:
     version: str
     files: tuple[tuple[Path, str, str], ...]
     """Each with the name that it is published as, which may be in the box, and the checksum that its build told."""
+    begun: list[Tag] = field(default_factory=list)
+    """Boxes of which something may have been sent."""
+
+    def left(self) -> list[str]:
+        """What an end before its time has left, having looked."""
+        return [_left(self.place, tag, self.version) for tag in self.begun]
 
 
 def wanted(
@@ -124,7 +130,7 @@ def tried(wanted: Wanted, console: _console.Console) -> list[dict[str, Any]]:
                 for number, box in enumerate(of_it, 1):
                     with console.ear().step(f"vagrant box add {tag} {box.provider}", number, len(of_it)):
                         trial.add(wanted.place, tag, wanted.version, box, console.ear())
-            rows += [{**row, "state": "added and removed"} for row in _outcome_rows(outcome, of_it)]
+            rows += [{**row, "state": "added and removed"} for row in _outcome_rows(outcome)]
     return rows
 
 
@@ -149,14 +155,29 @@ def _removed(wanted: Wanted, tag: Tag, console: _console.Console) -> Iterator[No
 
 def _applied(planned: plan.Plan, wanted: Wanted, console: _console.Console) -> list[dict[str, Any]]:
     """What became of a plan; one that fails keeps no other box from being published."""
-    boxes = [part.box for part in planned.parts if part.box is not None]
+    wanted.begun.append(planned.tag)
     try:
         outcome = plan.apply(planned, wanted.place, console.ear(), wanted.settings.publish.lag)
     except Interrupted:
         raise
     except KitError as problem:
         return [{**row, "state": "failed", "error": problem} for row in _plan_rows(planned)]
-    return _outcome_rows(outcome, boxes)
+    wanted.begun.remove(planned.tag)
+    return _outcome_rows(outcome)
+
+
+def _left(place: Place, tag: Tag, version: str) -> str:
+    again = "the same command goes on"
+    try:
+        found = place.find(tag, version)
+    except KitError:
+        return f"{tag} {version}: could not look at {place.name} what is there; {again}"
+    if found is None:
+        return f"{tag} {version}: nothing is there"
+    if found.state == "unreleased":
+        count = sum(each.hosted for each in found.listed)
+        return f"{tag} {version}: not released, nobody sees it; {count} of its files are there; {again}"
+    return f"{tag} {version}: {found.state}"
 
 
 def _read(wanted: Wanted, console: _console.Console) -> dict[Tag, list[Box]]:
@@ -216,7 +237,7 @@ def _plan_rows(planned: plan.Plan) -> list[dict[str, Any]]:
     ]
 
 
-def _outcome_rows(outcome: plan.Outcome, boxes: Sequence[Box]) -> list[dict[str, Any]]:
+def _outcome_rows(outcome: plan.Outcome) -> list[dict[str, Any]]:
     told = "released" if outcome.released else "sent, not released"
     state = "already published" if outcome.plan.up_to_date else told
     sent = set(outcome.sent)

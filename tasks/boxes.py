@@ -52,7 +52,7 @@ def upload(
     from tasks import _publish
 
     wanted = _publish.wanted(to, os, file, box, version)
-    with _console.long_work("boxes.upload", list) as console:
+    with _console.long_work("boxes.upload", wanted.left) as console:
         rows = _publish.published(wanted, console, replace=replace, release=release, look=plan)
         _console.result(rows, as_json=json, text=_publish.text(rows))
         _publish.agree(rows)

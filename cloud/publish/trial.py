@@ -4,71 +4,43 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from cloud.errors import CommandFailed, KitError
+from cloud import process
+from cloud.errors import KitError
 from cloud.progress import Progress
 from cloud.publish.box import Box
 from cloud.publish.names import Tag
 from cloud.publish.place import Place
 
+_TIMEOUT = 6 * 3600.0
+"""Seconds in which a box is downloaded and unpacked."""
+
 
 def add(place: Place, tag: Tag, version: str, box: Box, progress: Progress) -> None:
     """Let vagrant add the box from where it was published, and see that it has it.
 
-    python-vagrant's own `box_add` knows neither a version nor an architecture, so its runner of commands is used, and
-    its `box_list` to look.
+    python-vagrant is asked what is there. Its `box_add` knows no version, and its runner of commands hears no
+    interrupt, after which the trial would stay: so that is run by us.
 
     Raises:
         CommandFailed: vagrant does not take it.
         KitError: vagrant took another one.
+        Interrupted: an interrupt came; vagrant has been ended.
     """
     import vagrant
 
     home = Path(tempfile.mkdtemp(prefix="kontain-vagrant-"))
     try:
-        environment = {
-            **os.environ,
-            **place.login(),
-            "VAGRANT_HOME": str(home),
-            "VAGRANT_CHECKPOINT_DISABLE": "1",
-            "VAGRANT_NO_PLUGINS": "1",
-        }
-        environment = {name: text for name, text in environment.items() if text}
-        with _heard(home / "said", progress) as said:
-            client: Any = vagrant.Vagrant(  # type: ignore[no-untyped-call]
-                root=str(home), env=environment, out_cm=said, err_cm=said
-            )
-            words = ["box", "add", "--provider", box.provider, "--box-version", version, place.address(tag)]
-            try:
-                client._call_vagrant_command(words)
-                there = [(each.name, each.provider, each.version) for each in client.box_list()]
-            except subprocess.CalledProcessError as problem:
-                told = tuple((home / "said").read_text(errors="replace").splitlines())
-                raise CommandFailed("vagrant box add", problem.returncode, told) from None
+        own = {"VAGRANT_HOME": str(home), "VAGRANT_CHECKPOINT_DISABLE": "1", "VAGRANT_NO_PLUGINS": "1"}
+        environment = {name: text for name, text in {**os.environ, **place.login(), **own}.items() if text}
+        words = ["vagrant", "box", "add", "--provider", box.provider, "--box-version", version, place.address(tag)]
+        process.run(words, cwd=home, env=environment, on_line=progress.line, timeout=_TIMEOUT)
+        client: Any = vagrant.Vagrant(root=str(home), env=environment)  # type: ignore[no-untyped-call]
+        there = [(each.name, each.provider, each.version) for each in client.box_list()]
         if there != [(str(tag), box.provider, version)]:
             raise KitError(f"vagrant has added {there}, not {tag} {version} {box.provider}")
     finally:
         shutil.rmtree(home, ignore_errors=True)
-
-
-@contextmanager
-def _said(path: Path) -> Iterator[IO[bytes]]:
-    with open(path, "ab") as file:
-        yield file
-
-
-@contextmanager
-def _heard(path: Path, progress: Progress) -> Iterator[object]:
-    """A maker of contexts as python-vagrant wants it; what was said is told at the end."""
-    path.touch()
-    try:
-        yield lambda: _said(path)
-    finally:
-        for line in path.read_text(errors="replace").splitlines():
-            progress.line(line)

@@ -119,18 +119,26 @@ def test_a_trial_is_added_by_vagrant_and_taken_away_again(
     assert not (desk.home / ".vagrant.d").exists()
 
 
+FAILING = {
+    "refused": ("echo that is no box >&2; exit 1", 1, "error: vagrant ended with 1: that is no box"),
+    "interrupted": ("kill -INT $PPID; sleep 60", 130, "error: interrupted"),
+}
+
+
 @pytest.mark.parametrize("to", ["vagrant-cloud", "catalog"])
-def test_a_trial_that_vagrant_does_not_take_is_taken_away_too(
-    desk: Desk, registry: Registry, tmp_path: Path, to: str
+@pytest.mark.parametrize("how", FAILING)
+def test_a_trial_that_fails_is_taken_away_too(
+    desk: Desk, registry: Registry, tmp_path: Path, to: str, how: str
 ) -> None:
+    script, code, told = FAILING[how]
     assert desk.upload("--to", to).code == 0
     before = versions(registry, tmp_path / "public")
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "vagrant"
-    program.write_text("#!/bin/sh\necho that is no box >&2\nexit 1\n")
+    program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     ran = desk.toolkit.run(
         "boxes.test-upload", "--to", to, prefix=("env", f"PATH={program.parent}:{os.environ['PATH']}")
     )
-    assert ran.code == 1 and "error: vagrant box add ended with 1: that is no box" in ran.err
+    assert ran.code == code and told in ran.err, ran.err
     assert versions(registry, tmp_path / "public") == before

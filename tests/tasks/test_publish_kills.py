@@ -8,8 +8,6 @@ from __future__ import annotations
 import itertools
 import json
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +15,7 @@ import pytest
 
 from tests.conftest import COUNTED
 from tests.fakes.registry_wire import Call, Registry
-from tests.killed import COMMAND
+from tests.forked import Forked, loaded
 from tests.publishing import PROVIDERS, TAG, Desk, built, hasty, sha256
 from tests.tasks.test_publish_faults import Matrix
 
@@ -28,7 +26,7 @@ class Killer:
     """Ends a process when so many calls were done."""
 
     def __init__(self, registry: Registry) -> None:
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Forked | None = None
         self.left = 0
         registry.after = self._after
 
@@ -36,31 +34,31 @@ class Killer:
         self.left -= 1
         if self.left == 0 and self.process:
             self.process.kill()
-            self.process.wait()
 
 
 def test_at_any_call_leaves_what_the_next_run_completes(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    with Registry(tmp_path / "registry") as registry, hasty():
+    with Registry(tmp_path / "registry") as registry, hasty(), loaded(tmp_path) as process:
         matrix = Matrix(tmp_path, registry)
         killer = Killer(registry)
         for number in itertools.count(1):
             version = f"3.0.{number}"
-            with matrix.desk.toolkit.started("boxes.upload", "--version", version) as running:
-                killer.process, killer.left = running.process, number
-                ended = running.end(60)
-                killer.process = None
-            assert ended.code in (-signal.SIGKILL, 0), ended.err
+            killer.left = number
+            words = ("boxes.upload", "--version", version)
+            killer.process = process.start(words, matrix.desk.toolkit.environment)
+            code, said = killer.process.end()
+            killer.process = None
+            assert code in (-signal.SIGKILL, 0), said
             assert list(matrix.wrong()) == []
-            assert "canary" not in ended.err
+            assert "canary" not in said
             begun, whole = len(registry.calls), matrix.whole(version)
             again = matrix.desk.upload(version=version)
             assert again.code == 0, again.err
             assert matrix.complete(version)
             assert registry.uploads(begun) == len(PROVIDERS) - whole
             assert list(matrix.wrong()) == []
-            if ended.code == 0:
+            if code == 0:
                 break
         record_property(COUNTED, f"publication: killed at {number - 1} calls")
         assert number > 20
@@ -70,7 +68,7 @@ def test_at_any_change_of_a_catalogs_folder_leaves_what_the_next_run_completes(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     public = tmp_path / "store"  # by that word the command that is killed knows what counts
-    with hasty():
+    with hasty(), loaded(tmp_path) as process:
         desk = Desk(tmp_path / "home", {"CI": "true", "KM_PUBLISH__TO": "catalog", "KM_PUBLISH__CATALOG": str(public)})
         files = {provider: built(tmp_path / "made", provider) for provider in PROVIDERS}
         words = [word for file in files.values() for word in ("--file", str(file))]
@@ -78,16 +76,16 @@ def test_at_any_change_of_a_catalogs_folder_leaves_what_the_next_run_completes(
         desk.home.mkdir()
         for number in itertools.count():
             version = f"3.0.{number}"
-            argv = [sys.executable, "-c", COMMAND, str(number), "boxes.upload", "--version", version, *words]
             environment = {**desk.toolkit.environment, "KM_LOCAL__STORE": str(tmp_path / "elsewhere")}
-            ended = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=False)
-            assert ended.returncode in (-signal.SIGKILL, 0), ended.stderr
+            argv = ("boxes.upload", "--version", version, *words)
+            code, said = process.start(argv, environment, at=number).end()
+            assert code in (-signal.SIGKILL, 0), said
             assert released(public).get(version, right) == right
             again = desk.upload(*words, version=version)
             assert again.code == 0, again.err
             assert all(each == right for each in released(public).values())
             assert len(released(public)) == number + 1
-            if ended.returncode == 0:
+            if code == 0:
                 break
         assert not [path for path in public.rglob("*") if path.name.endswith(".new")]
         record_property(COUNTED, f"publication in a folder: killed at {number} changes")
