@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import socket
 import ssl
 import statistics
@@ -52,9 +53,13 @@ def main(times: int, size: int, small: int, large: int, published: int) -> None:
         try:
             file = _sparse(folder, size)
             for scheme, url in (("plain", plain), ("TLS", tls)):
-                both = [(_ours(file, url, authority)["seconds"], _curl(file, url, authority)) for _ in range(times)]
-                ours, theirs = (statistics.median(side) for side in zip(*both, strict=True))
+                both = [(_ours(file, url, authority), _curl(file, url, authority)) for _ in range(times)]
+                ours, theirs, our_own, their_own = (
+                    statistics.median(each[side][key] for each in both) for key in ("seconds", "cpu") for side in (0, 1)
+                )
                 report(f"{size} MiB, {scheme}", ours, "curl -T", theirs, TARGET)
+                # What a machine that others use too has less to do with.
+                print(f"  of the processor: {our_own:.2f} s, curl {their_own:.2f} s")
             for mebibytes in (small, large):
                 memory = _ours(_sparse(folder, mebibytes), plain, authority)["memory"]
                 print(f"memory at {mebibytes} MiB: {memory:.0f} MiB, to reach: {MEMORY}")
@@ -127,9 +132,13 @@ def _ours(file: Path, url: str, authority: Path) -> dict[str, float]:
     return dict(json.loads(_output([sys.executable, "-c", SEND, file, url], environment)))
 
 
-def _curl(file: Path, url: str, authority: Path) -> float:
+def _curl(file: Path, url: str, authority: Path) -> dict[str, float]:
     words = ["--silent", "--show-error", "--fail", "--output", "/dev/null", "--write-out", "%{time_total}"]
-    return float(_output(["curl", *words, "--cacert", authority, "--upload-file", file, url], dict(os.environ)))
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    took = _output(["curl", *words, "--cacert", authority, "--upload-file", file, url], dict(os.environ))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"seconds": float(took), "cpu": cpu}
 
 
 def _output(argv: list[str | Path], environment: dict[str, str]) -> str:
