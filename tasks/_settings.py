@@ -22,6 +22,7 @@ from cloud.azure.settings import AzureSettings
 from cloud.caller import CallerSettings
 from cloud.errors import InputError
 from cloud.local.settings import LocalSettings
+from cloud.publish.settings import PublishSettings
 from cloud.settings import GithubSettings, RunnersSettings
 from packer.settings import ImagesSettings, PackerSettings
 
@@ -41,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     caller: CallerSettings
     runners: RunnersSettings
     github: GithubSettings
+    publish: PublishSettings
 
 
 @dataclass(frozen=True)

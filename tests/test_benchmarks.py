@@ -63,6 +63,13 @@ def test_a_start_on_both_clouds_is_told_beside_the_slower_one_and_a_reaper_besid
     assert re.search(r"^ratio: \d+\.\d\d, to reach: 1\.5$", out, re.MULTILINE)
 
 
+@pytest.mark.matrix
+def test_an_upload_is_told_beside_curl_and_a_publication_beside_vagrants_own() -> None:
+    out = benchmark("upload.py", "--times", "1", "--size", "64", "--small", "64", "--large", "128", "--published", "1")
+    assert len(re.findall(r"^ratio: \d+\.\d\d, to reach: 1\.0$", out, re.MULTILINE)) == 3
+    assert len(re.findall(r"^memory at (64|128) MiB: \d\d MiB, to reach: 100$", out, re.MULTILINE)) == 2
+
+
 def test_listing_loads_no_sdk() -> None:
     assert "SDK modules loaded: none" in benchmark("list.py", "--times", "1")
 

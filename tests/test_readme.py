@@ -29,6 +29,8 @@ RUNNERS = "tests/tasks/test_runners.py"
 
 CLOUDS = "tests/tasks/test_runners_clouds.py"
 
+PUBLISHED = "tests/tasks/test_boxes_catalog.py"
+
 ELSEWHERE = {
     # What builds takes minutes: the tests of the pipeline do it with the micro image.
     "./inv images.l0base --cloud local": (
@@ -75,6 +77,14 @@ ELSEWHERE = {
     "./inv runners.list --cloud aws --cloud azure": (CLOUDS, 'run("runners.list", *BOTH)'),
     "./inv runners.start --cloud azure --wait-quota 20m": (CLOUDS, '"--cloud", "azure", "--wait-quota", "20m"'),
     "./inv runners.start --cloud azure --evict": (CLOUDS, '"--cloud", "azure", "--evict"'),
+    # What is published needs boxes and a place for them.
+    "./inv boxes.upload --to catalog --version 1.2.3 --plan": (PUBLISHED, 'desk.upload("--plan")'),
+    "./inv boxes.upload --to catalog --version 1.2.3": (PUBLISHED, "desk.upload()"),
+    "./inv boxes.upload --to vagrant-cloud --version 1.2.3": ("tests/tasks/test_boxes_upload.py", "desk.upload()"),
+    "./inv boxes.test-upload --to catalog --os ubuntu-22.04": (
+        "tests/tasks/test_boxes_vagrant.py",
+        '"boxes.test-upload", "--to", to',
+    ),
     # A test that ran the tests would not end: CI runs them, and a small suite shows what they do.
     "./inv test": ("tests/tasks/test_test.py", 'inv("test")'),
     "./inv test --all": (".ci/run", "./inv test --all"),
@@ -91,6 +101,7 @@ ELSEWHERE = {
     ".venv/bin/python benchmarks/clouds.py --build": ("tests/test_benchmarks.py", '"clouds.py"'),
     ".venv/bin/python benchmarks/runners.py": ("tests/test_benchmarks.py", '"runners.py"'),
     ".venv/bin/python benchmarks/fleets.py": ("tests/test_benchmarks.py", '"fleets.py"'),
+    ".venv/bin/python benchmarks/upload.py": ("tests/test_benchmarks.py", '"upload.py"'),
     ".venv/bin/python benchmarks/build.py": ("tests/test_benchmarks.py", '"build.py"'),
 }
 """Commands that are run by other tests: where, and the words by which one finds it there."""

@@ -1,0 +1,88 @@
+"""What was published, read back as a stranger would: all of it, and held against its checksum.
+
+A transfer that breaks goes on from where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from cloud import wait
+from cloud.errors import Interrupted, KitError, NotAllowed, NotFound, TemporaryError
+from cloud.publish import web
+from cloud.publish.transfer import Pace
+
+if TYPE_CHECKING:
+    import requests
+
+Opened = Callable[[dict[str, str]], "requests.Response"]
+"""Asks for the file with these headers; the answer is a stream."""
+
+
+class Wrong(KitError):
+    """What can be read is not what was sent."""
+
+
+def check(opened: Opened, size: int, sha256: str, pace: Pace) -> None:
+    """Read a file and see that it is the one. `size` may be 0 where nobody knows it.
+
+    Raises:
+        Wrong: it is another one.
+        NotFound: there is none.
+        TemporaryError: it can't be read, however often it was tried.
+    """
+    digest = hashlib.sha256()
+    done = failures = 0
+    while True:
+        answer: requests.Response | None = None
+        trouble: KitError | None
+        before = done
+        try:
+            answer = opened({"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {}))
+            trouble = _unfit(answer, done, size)
+            if trouble is None and answer.status_code == 200 and done:
+                digest, done = hashlib.sha256(), 0  # a server that knows no ranges begins anew
+            if trouble is None:
+                pace.begin(done)
+                for block in answer.iter_content(web.BLOCK):
+                    if wait.interrupted():
+                        raise Interrupted
+                    digest.update(block)
+                    done += len(block)
+                    pace.at(done)
+                if not size or done >= size:
+                    break
+                trouble = TemporaryError(f"{web.public(answer.url)} ended after {done} of {size} bytes")
+        except TemporaryError as problem:
+            trouble = problem
+        except OSError as problem:  # requests' own errors are that; urllib3's are wrapped by it
+            trouble = web.failed(problem, answer.url if answer is not None else "")
+        finally:
+            if answer is not None:
+                answer.close()
+        failures = 1 if done > before else failures + 1
+        if failures >= web.TRIES or not isinstance(trouble, TemporaryError):
+            raise trouble
+        wait.pause(web.pause(failures, answer))
+    if (size and done != size) or digest.hexdigest() != sha256:
+        raise Wrong(f"{done} bytes with the checksum {digest.hexdigest()} are read, not {size} with {sha256}")
+
+
+def _unfit(answer: requests.Response, done: int, size: int) -> KitError | None:
+    """Why the answer is not (the rest of) the file."""
+    if answer.status_code == 416 and size and done >= size:
+        return Wrong(f"there are no more than {done} bytes")
+    if answer.status_code not in (200, 206):
+        found = web.refusal(answer, "reading back")
+        if isinstance(found, NotAllowed | NotFound):
+            return found
+        return found if isinstance(found, TemporaryError) else Wrong(found.message)
+    told = answer.headers.get("Content-Range", "")
+    if answer.status_code == 206 and not told.startswith(f"bytes {done}-"):
+        return Wrong(f"another part is sent than was asked for: {told[:60]}")
+    length = answer.headers.get("Content-Length", "")
+    if answer.status_code == 200 and size and length.isdigit() and int(length) != size:
+        return Wrong(f"it has {length} bytes, not {size}")
+    return None

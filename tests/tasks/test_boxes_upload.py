@@ -1,0 +1,374 @@
+"""`boxes.upload` to a registry, from outside: what is sent, what is released, what is refused, what is said."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cloud.publish.vagrant_cloud import CLOSING
+from tests.fakes.registry import CLIENT, SECRET, TOKEN, Version
+from tests.fakes.registry_wire import Registry
+from tests.publishing import PROVIDERS, TAG, VERSION, Desk, a_box, archive, at, built, gzipped, hasty, sha256
+from tests.toolkit import Ran
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    with Registry(tmp_path / "registry") as made:
+        yield made
+    assert made.violations == []
+    assert made.books.broken() == []
+
+
+@pytest.fixture
+def desk(tmp_path: Path, registry: Registry) -> Iterator[Desk]:
+    """One who has built both boxes."""
+    with hasty():
+        made = Desk(tmp_path / "home", at(registry))
+        for provider in PROVIDERS:
+            built(made.store, provider)
+        yield made
+
+
+def file_of(desk: Desk, provider: str = "libvirt") -> Path:
+    return desk.store / "boxes/ubuntu-22.04" / provider / "vagrant.box"
+
+
+def there(registry: Registry, version: str = VERSION) -> Version:
+    found = registry.books.version(TAG, version)
+    assert found is not None
+    return found
+
+
+def changes(registry: Registry, since: int = 0) -> list[str]:
+    """What was asked for that changes anything."""
+    return [str(call) for call in registry.calls[since:] if call.method != "GET"]
+
+
+def refused(ran: Ran, code: int, words: str) -> None:
+    assert ran.code == code, ran.err
+    assert words in ran.err
+    assert ran.out == ""
+    lines = [line for line in ran.err.splitlines() if line.startswith(("error: ", "hint: "))]
+    assert [line.partition(":")[0] for line in lines] == ["error", "hint"], ran.err
+
+
+def test_boxes_are_sent_read_back_and_then_released(desk: Desk, registry: Registry) -> None:
+    ran = desk.upload("--json")
+    assert ran.code == 0, ran.err
+    assert [(row["provider"], row["state"], row["sent"]) for row in ran.json] == [
+        (provider, "released", True) for provider in PROVIDERS
+    ]
+    version = there(registry)
+    assert version.status == "active"
+    assert {each.name: (each.architecture, each.checksum, each.checksum_type) for each in version.providers} == {
+        provider: ("amd64", sha256(file_of(desk, provider)), "sha256") for provider in PROVIDERS
+    }
+    assert registry.books.boxes[TAG].private is False
+    calls = [(call.method, call.server, call.path) for call in registry.calls]
+    released = next(number for number, call in enumerate(calls) if call[2].endswith("/release"))
+    read_back = [number for number, call in enumerate(calls) if call[:2] == ("GET", "storage")]
+    assert len(read_back) == 2 and max(read_back) < released
+
+
+def test_a_plan_changes_nothing(desk: Desk, registry: Registry) -> None:
+    ran = desk.upload("--plan")
+    assert ran.code == 0, ran.err
+    assert f"{TAG} {VERSION} libvirt amd64 at vagrant-cloud: upload, it is not there" in ran.out
+    assert changes(registry) == []
+
+
+def test_what_is_published_is_left_alone(desk: Desk, registry: Registry) -> None:
+    assert desk.upload().code == 0
+    begun = len(registry.calls)
+    ran = desk.upload()
+    assert ran.code == 0
+    assert ran.out.count("already published") == 2
+    assert changes(registry, begun) == []
+
+
+@pytest.mark.parametrize("words", [[], ["--replace"]])
+def test_a_released_version_never_changes(desk: Desk, registry: Registry, words: list[str]) -> None:
+    assert desk.upload().code == 0
+    begun = len(registry.calls)
+    built(desk.store, "libvirt")
+    refused(desk.upload(*words), 2, "the version is released with other content, and stays as it is")
+    assert changes(registry, begun) == []
+
+
+def test_a_released_version_gets_no_new_provider(desk: Desk, registry: Registry) -> None:
+    assert desk.upload("--file", str(file_of(desk))).code == 0
+    begun = len(registry.calls)
+    refused(desk.upload(), 2, "without this provider")
+    assert changes(registry, begun) == []
+
+
+def test_a_revoked_version_is_not_released_again(desk: Desk, registry: Registry) -> None:
+    assert desk.upload().code == 0
+    there(registry).status = "revoked"
+    refused(desk.upload(), 2, "revoked")
+
+
+def test_what_is_not_released_is_replaced_only_when_that_is_said(desk: Desk, registry: Registry) -> None:
+    ran = desk.upload("--no-release")
+    assert ran.code == 0 and ran.out.count("sent, not released") == 2
+    assert there(registry).status == "unreleased"
+    fresh = built(desk.store, "libvirt")
+    begun = len(registry.calls)
+    refused(desk.upload(), 2, "--replace")
+    assert changes(registry, begun) == []
+    ran = desk.upload("--replace", "--json")
+    assert ran.code == 0, ran.err
+    assert [(row["provider"], row["sent"]) for row in ran.json] == [("libvirt", True), ("virtualbox", False)]
+    assert sha256(fresh) in {each.checksum for each in there(registry).providers}
+
+
+def test_two_runs_with_a_provider_each_make_one_release(desk: Desk, registry: Registry) -> None:
+    assert desk.upload("--no-release", "--file", str(file_of(desk, "virtualbox"))).code == 0
+    ran = desk.upload("--file", str(file_of(desk)), "--json")
+    assert ran.code == 0, ran.err
+    assert [row["sent"] for row in ran.json] == [True, False]
+    assert there(registry).status == "active" and len(there(registry).providers) == 2
+
+
+def test_a_provider_of_another_run_without_its_file_keeps_the_version_from_being_released(
+    desk: Desk, registry: Registry
+) -> None:
+    assert desk.upload("--no-release").code == 0
+    there(registry).providers[1].file = ""
+    refused(desk.upload("--file", str(file_of(desk))), 2, "without a file")
+
+
+def test_the_default_architecture_is_amd64(desk: Desk, registry: Registry, tmp_path: Path) -> None:
+    files = [a_box(tmp_path / f"{each}.box", architecture=each) for each in ("arm64", "amd64")]
+    assert desk.upload("--file", str(files[0]), "--file", str(files[1])).code == 0
+    assert {each.architecture: each.default for each in there(registry).providers} == {"arm64": False, "amd64": True}
+
+
+def test_the_version_may_be_the_tag_of_the_release(desk: Desk, registry: Registry) -> None:
+    assert desk.run("boxes.upload", RELEASE_TAG="v2.0.0").code == 0
+    assert there(registry, "2.0.0").status == "active"
+    refused(desk.run("boxes.upload"), 2, "no version is named")
+    refused(desk.run("boxes.upload", "--version", "v"), 2, "is no version of a box")
+
+
+def test_a_file_is_published_as_what_is_said(desk: Desk, registry: Registry, tmp_path: Path) -> None:
+    box = a_box(tmp_path / "mine.box", name="")
+    refused(desk.upload("--file", str(box)), 2, "does not tell its name")
+    assert desk.upload("--file", str(box), "--box", "kontain/mine").code == 0
+    assert registry.books.version("kontain/mine", VERSION) is not None
+    refused(desk.upload("--file", str(box), "--box", "mine"), 2, "is no box's name")
+
+
+def test_one_box_that_fails_keeps_no_other_from_being_published(desk: Desk, registry: Registry) -> None:
+    built(desk.store, "libvirt", os_name="fedora-44", name="kontain/fedora-44-kkm-beta3")
+    built(desk.store, "libvirt", os_name="ubuntu-24.04", name="nobody/ubuntu")
+    ran = desk.upload()
+    assert ran.code == 3 and "error: nobody/ubuntu: " in ran.err
+    assert there(registry).status == "active"
+    assert desk.upload("--os", "fedora-44").code == 0
+    refused(desk.upload("--os", "plan9"), 2, "no box of plan9")
+
+
+BAD: dict[str, Callable[[Path], object]] = {
+    "no such box": lambda path: None,
+    "empty": lambda path: path.write_bytes(b""),
+    "not gzip": lambda path: path.write_bytes(b"x" * 10_000),
+    "no tar": lambda path: path.write_bytes(gzipped(b"x" * 10_000)),
+    "truncated": lambda path: path.write_bytes(a_box(path).read_bytes()[:-5000]),
+    "without its end": lambda path: path.write_bytes(a_box(path).read_bytes()[:-1]),
+    "damaged": lambda path: path.write_bytes(_flipped(a_box(path).read_bytes())),
+    "no metadata": lambda path: archive(path, {"box.img": b"x"}),
+    "metadata that is none": lambda path: archive(path, {"metadata.json": b"["}),
+    "metadata without end": lambda path: archive(path, {"metadata.json": b"[" * 100_000}),
+    "no provider": lambda path: archive(path, {"metadata.json": b"{}"}),
+    "a provider that is none": lambda path: archive(path, {"metadata.json": b'{"provider": "../x"}'}),
+    "an unknown architecture": lambda path: archive(
+        path, {"metadata.json": b'{"provider": "libvirt", "architecture": "vax"}'}
+    ),
+    "a path upwards": lambda path: archive(path, {"metadata.json": b'{"provider": "libvirt"}', "../x": b""}),
+    "a path from the root": lambda path: archive(path, {"metadata.json": b'{"provider": "libvirt"}', "/etc/x": b""}),
+    "a link": lambda path: archive(path, {"metadata.json": b'{"provider": "libvirt"}', "x": _kind(tarfile.SYMTYPE)}),
+    "a device": lambda path: archive(path, {"metadata.json": b'{"provider": "libvirt"}', "x": _kind(tarfile.CHRTYPE)}),
+}
+
+
+def _flipped(content: bytes) -> bytes:
+    return content[:-4000] + bytes(each ^ 0xFF for each in content[-4000:-3900]) + content[-3900:]
+
+
+def _kind(kind: bytes) -> tarfile.TarInfo:
+    member = tarfile.TarInfo("x")
+    member.type, member.linkname = kind, "/etc/passwd"
+    return member
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_what_is_no_box_is_one_line_and_nothing_is_sent(
+    desk: Desk, registry: Registry, tmp_path: Path, what: str
+) -> None:
+    path = tmp_path / "bad.box"
+    BAD[what](path)
+    refused(desk.upload("--file", str(path), "--box", TAG), 2, str(path))
+    assert changes(registry) == []
+
+
+def test_a_box_that_is_not_what_was_built_is_not_sent(desk: Desk, registry: Registry) -> None:
+    a_box(file_of(desk))
+    refused(desk.upload(), 2, "is not what was built")
+    assert changes(registry) == []
+
+
+@pytest.mark.parametrize("form", ["{}", ";{}", "an.atlasv1.old;{}", " {} \n"])
+def test_a_token_has_many_forms(desk: Desk, registry: Registry, form: str) -> None:
+    assert desk.upload("--plan", VAGRANT_CLOUD_TOKEN=form.format(TOKEN)).code == 0
+
+
+def test_without_a_token_nothing_is_read_or_asked(desk: Desk, registry: Registry) -> None:
+    file_of(desk).write_bytes(b"no box")
+    refused(desk.upload(VAGRANT_CLOUD_TOKEN=""), 4, "no token is set")
+    assert registry.calls == []
+
+
+@pytest.mark.parametrize(
+    ("token", "words"), [("canary-of-another", "HCP_CLIENT_ID"), ("canary.atlasv1.old", "no longer work")]
+)
+def test_a_token_that_is_none_is_told_before_a_box_is_read(
+    desk: Desk, registry: Registry, token: str, words: str
+) -> None:
+    file_of(desk).write_bytes(b"no box")
+    ran = desk.upload(VAGRANT_CLOUD_TOKEN=token)
+    refused(ran, 4, words)
+    assert "canary" not in ran.err and len(registry.calls) == 1
+
+
+def test_a_client_gets_a_token_and_a_new_one_when_its_time_is_over(desk: Desk, registry: Registry) -> None:
+    principal = {"VAGRANT_CLOUD_TOKEN": "", "HCP_CLIENT_ID": CLIENT, "HCP_CLIENT_SECRET": SECRET}
+    given = [str(call) for call in registry.calls]
+
+    def ends(call: object) -> None:  # in the middle of it all, nobody knows any token any more
+        if str(call).startswith("PUT storage") and len(given) == 0:
+            registry.books.tokens.clear()
+            given.append("ended")
+
+    registry.after = ends
+    ran = desk.upload(**principal)
+    assert ran.code == 0, ran.err
+    assert [str(call) for call in registry.calls].count("POST api/oauth2/token") == 2
+    assert there(registry).status == "active"
+
+
+def test_a_token_near_its_end_is_renewed_before_it_is_used(desk: Desk, registry: Registry) -> None:
+    registry.books.lives = 30
+    ran = desk.upload(VAGRANT_CLOUD_TOKEN="", HCP_CLIENT_ID=CLIENT, HCP_CLIENT_SECRET=SECRET)
+    assert ran.code == 0, ran.err
+    assert not any("expired" in str(call) for call in registry.calls)
+    assert [str(call) for call in registry.calls].count("POST api/oauth2/token") > 2
+
+
+def test_a_client_that_is_not_known_is_told(desk: Desk, registry: Registry) -> None:
+    ran = desk.upload(VAGRANT_CLOUD_TOKEN="", HCP_CLIENT_ID=CLIENT, HCP_CLIENT_SECRET="canary-wrong")  # noqa: S106  # it is none
+    refused(ran, 4, "HCP does not know this client")
+    assert "canary" not in ran.err
+
+
+def test_the_shim_of_hcp_gets_what_it_wants(desk: Desk, registry: Registry) -> None:
+    registry.books.hcp, registry.books.lag = True, 3
+    ran = desk.upload()
+    assert ran.code == 0, ran.err
+    assert there(registry).status == "active"
+
+
+def test_a_netrc_does_not_take_the_tokens_place(desk: Desk, registry: Registry) -> None:
+    (desk.home / ".netrc").write_text("machine 127.0.0.1 login somebody password else\n")
+    (desk.home / ".netrc").chmod(0o600)
+    assert desk.upload().code == 0
+
+
+def test_a_proxy_is_asked_and_hashicorps_registry_is_told_to_close(desk: Desk, registry: Registry) -> None:
+    """The registry is its own proxy here: so it has HashiCorp's name."""
+    ran = desk.upload("--plan", VAGRANT_SERVER_URL="http://vagrantcloud.com", http_proxy=registry.url)
+    assert ran.code == 0, ran.err
+    assert [line for line in ran.err.splitlines() if line.startswith("warning: ")] == [f"warning: {CLOSING}"]
+    assert "warning" not in desk.upload("--plan").err
+
+
+def test_debians_own_address_of_the_registry_will_do(desk: Desk, registry: Registry) -> None:
+    assert desk.upload("--plan", VAGRANT_SERVER_URL=f"{registry.url}/api/v2/vagrant").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "told"),
+    [
+        (["--to", "nowhere"], {}, "is no place for boxes"),
+        ([], {"KM_PUBLISH__TO": ""}, "no place is named"),
+        ([], {"VAGRANT_SERVER_URL": "vagrantcloud.com"}, "is no registry"),
+        (["--file", "x.box", "--os", "ubuntu-22.04"], {}, "both given"),
+    ],
+)
+def test_what_can_not_be_used_is_told(
+    desk: Desk, registry: Registry, words: list[str], variables: dict[str, str], told: str
+) -> None:
+    refused(desk.upload(*words, **variables), 2, told)
+    assert registry.calls == []
+
+
+def test_two_at_once_send_a_box_once(desk: Desk, registry: Registry) -> None:
+    argv = ["boxes.upload", "--version", VERSION]
+    with desk.toolkit.started(*argv) as first:
+        second = desk.toolkit.run(*argv)
+        assert first.end(60).code == 0
+    assert second.code == 0, second.err
+    assert registry.uploads() == 2
+
+
+def test_an_interrupt_leaves_what_the_next_run_completes(desk: Desk, registry: Registry) -> None:
+    argv = ["boxes.upload", "--version", VERSION]
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def interrupts(call: object) -> None:
+        if str(call).startswith("PUT storage") and processes:
+            processes.pop().send_signal(signal.SIGINT)
+            time.sleep(0.3)
+
+    registry.after = interrupts
+    with desk.toolkit.started(*argv) as running:
+        processes.append(running.process)
+        ended = running.end(60)
+    assert ended.code == 130, ended.err
+    assert there(registry).status == "unreleased"
+    assert desk.upload().code == 0
+    assert there(registry).status == "active"
+
+
+def test_no_secret_is_in_anything_that_is_told_or_kept(desk: Desk, registry: Registry) -> None:
+    """Neither a token nor a signature, not even with --debug, when a server repeats the token in its error."""
+    variables = {"VAGRANT_CLOUD_TOKEN": "", "HCP_CLIENT_ID": CLIENT, "HCP_CLIENT_SECRET": SECRET}
+    toolkit = desk.toolkit
+    ran = Ran(*_ended(["--debug", "boxes.upload", "--version", VERSION], {**toolkit.environment, **variables}))
+    assert ran.code == 0, ran.err[-500:]
+    registry.echoes = True
+    failed = desk.run("boxes.upload", "--version", "1.2.4", VAGRANT_CLOUD_TOKEN="canary-nobodys")  # noqa: S106  # it is none
+    assert failed.code == 4 and "answers 401" in failed.err
+    kept = [path.read_bytes() for path in desk.home.rglob("*") if path.is_file()]
+    told = [ran.out, ran.err, failed.out, failed.err, *(content.decode("latin-1") for content in kept)]
+    assert not any("canary" in text for text in told)
+
+
+def _ended(words: list[str], environment: dict[str, str]) -> tuple[int, str, str]:
+    argv = [sys.executable, "-m", "tasks", *words]
+    ended = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+def test_the_result_is_json_for_programs(desk: Desk) -> None:
+    ran = desk.upload("--plan", "--json")
+    assert [row["state"] for row in json.loads(ran.out)] == ["upload", "upload"]
