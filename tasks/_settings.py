@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import msgspec
 
@@ -22,7 +22,7 @@ from cloud.caller import CallerSettings
 from cloud.errors import InputError
 from cloud.local.settings import LocalSettings
 from cloud.settings import GithubSettings, RunnersSettings
-from packer.settings import ImagesSettings, PackerSettings
+from packer.settings import BoxesSettings, ImagesSettings, PackerSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULTS = ROOT / "settings.toml"
@@ -34,6 +34,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     images: ImagesSettings
     packer: PackerSettings
+    boxes: BoxesSettings
     local: LocalSettings
     aws: AwsSettings
     azure: AzureSettings
@@ -118,7 +119,7 @@ def _checked(section: str, key: str, value: Any, origin: str, *, strict: bool) -
 
 def _as_typed(text: str, kind: Any) -> Any:
     """A list's words, separated by commas; everything else as it is."""
-    return [word.strip() for word in text.split(",") if word.strip()] if kind == list[str] else text
+    return [word.strip() for word in text.split(",") if word.strip()] if get_origin(kind) is list else text
 
 
 def _unknown(name: str, origin: str) -> InputError:
