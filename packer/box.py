@@ -61,7 +61,7 @@ class Box(Struct, frozen=True, forbid_unknown_fields=True):
     architecture: Literal["amd64"] = "amd64"
     user: Literal["vagrant"] = "vagrant"
     """Who works in it; Vagrant logs in by this name unless it is told another one."""
-    steps: list[Word] = list(STEPS)
+    steps: tuple[Word, ...] = STEPS
     provision: str = ""
     """The folder of the scripts, relative to the file; empty: packer/provision."""
     os: str = ""
@@ -77,7 +77,7 @@ class Box(Struct, frozen=True, forbid_unknown_fields=True):
             name=f"box-{self.os}",
             description=self.description,
             user=self.user,
-            steps=self.steps,
+            steps=list(self.steps),
             base={"local": base},
             tool=tools,
             folder=self.folder,

@@ -42,7 +42,7 @@ plugins=(
 )
 # For the disk, a seed (virtio disk or IDE CD), the network, entropy and the power button.
 modules=(virtio_pci virtio_blk virtio_net virtio_rng ata_piix sd_mod sr_mod isofs evdev button)
-[ "$kernel" = linux-image-cloud-amd64 ] || modules+=(ahci e1000)
+[ "$kernel" = linux-image-cloud-amd64 ] || modules+=(ext4 crc32c_generic ahci e1000)
 
 # Packages. The archive's metadata names more libraries than we run (perl's, for debconf);
 # what is really linked is picked from the unpacked tree below.
