@@ -83,8 +83,7 @@ class Shelf:
             told = typed.read((place / STORY).read_bytes(), Told)
         except (OSError, ValueError, RecursionError):
             return None
-        archive = place.resolve() / ARCHIVE
-        return Kept(told, archive) if archive.is_file() else None
+        return Kept(told, place / ARCHIVE) if (place / ARCHIVE).is_file() else None
 
     def all(self) -> list[Kept]:
         """All of them, by system and provider."""

@@ -7,6 +7,7 @@ controllers that the provider would give it.
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -28,12 +29,15 @@ from packer.boxes import DISK
 from packer.definition import ROOT
 from packer.errors import Stalled
 from packer.pipeline import twice
+from packer.render import ruby
 from packer.shelf import Kept, Shelf
 
 KEY = ROOT / "vagrant" / "insecure_private_key"
 """Vagrant's own, which everybody has: the key that a box lets in before Vagrant has replaced it."""
 
 HARDWARE = {"libvirt": "virtio", "virtualbox": "ahci"}
+
+_NOT_SHARED = "config.vm.synced_folder '.', '/vagrant', disabled: true"
 
 _UP = 900.0
 """Seconds in which `vagrant up` has done its work."""
@@ -145,8 +149,29 @@ def _qemu(kept: Kept, box: Box, folder: Path, settings: LocalSettings, progress:
 
 @contextmanager
 def _vagrant(kept: Kept, box: Box, folder: Path, settings: LocalSettings, progress: Progress) -> Iterator[Machine]:
-    """A VM by vagrant itself, in a home of its own: nothing of the caller's boxes is touched."""
-    raise NotImplementedError
+    """A VM by vagrant itself, under a name that no other box has. What vagrant then has of it goes again."""
+    name = f"kontain-trial/{folder.name}-{wait.clock.token()}"
+    lines = (f"config.vm.box = {ruby(name)}", "config.ssh.insert_key = false", _NOT_SHARED)
+    text = "\n".join(["Vagrant.configure('2') do |config|", *(f"  {line}" for line in lines), "end", ""])
+    (folder / "Vagrantfile").write_text(text, encoding="utf-8")
+    environment = {**os.environ, "VAGRANT_CHECKPOINT_DISABLE": "1"}
+
+    def vagrant(*words: str | Path, check: bool = True) -> process.Completed:
+        argv = ["vagrant", *words]
+        return process.run(argv, cwd=folder, env=environment, on_line=progress.line, timeout=_UP, check=check)
+
+    try:
+        vagrant("box", "add", "--name", name, kept.archive)
+        vagrant("up", "--provider", kept.told.provider)
+        told = dict(line.split(None, 1) for line in vagrant("ssh-config").lines if len(line.split(None, 1)) == 2)
+        machine = _reached(folder, box.user, told["HostName"], int(told["Port"]), settings.boot_timeout)
+        _known(machine)
+        ssh.answers(machine)
+        yield machine
+    finally:
+        if not wait.interrupted():
+            vagrant("destroy", "--force", check=False)
+            vagrant("box", "remove", "--force", name, check=False)
 
 
 def _reached(folder: Path, user: str, address: str, port: int, patience: float) -> Machine:
