@@ -141,18 +141,19 @@ def test_both_disks_boot_with_their_controllers_and_have_the_product_inside(boxe
     assert boxes.toolkit.processes() == []
 
 
-class TestRegistered:
-    """Added by the real vagrant, in a home of its own."""
+@pytest.fixture(scope="module")
+def vagrant(boxes: Boxed, tmp_path_factory: pytest.TempPathFactory) -> Toolkit:
+    """The toolkit, with a home of vagrant's own in which both boxes were registered."""
+    home = tmp_path_factory.mktemp("vagrant")
+    toolkit = Toolkit(boxes.toolkit.home, {**boxes.toolkit.settings, "VAGRANT_HOME": str(home)})
+    ran = toolkit.run("boxes.register", "--version", "v1.2.3", "--json")
+    assert ran.code == 0, ran.err
+    assert [(row["name"], row["version"]) for row in ran.json] == [(NAME, "1.2.3")] * 2
+    return toolkit
 
-    @pytest.fixture(scope="class")
-    def vagrant(self, boxes: Boxed, tmp_path_factory: pytest.TempPathFactory) -> Toolkit:
-        """The toolkit, with such a home, and both boxes registered there."""
-        home = tmp_path_factory.mktemp("vagrant")
-        toolkit = Toolkit(boxes.toolkit.home, {**boxes.toolkit.settings, "VAGRANT_HOME": str(home)})
-        ran = toolkit.run("boxes.register", "--version", "v1.2.3", "--json")
-        assert ran.code == 0, ran.err
-        assert [(row["name"], row["version"]) for row in ran.json] == [(NAME, "1.2.3")] * 2
-        return toolkit
+
+class TestRegistered:
+    """Added by the real vagrant."""
 
     def test_a_box_has_its_version_and_stays_as_it_is(self, vagrant: Toolkit) -> None:
         home = Path(vagrant.settings["VAGRANT_HOME"])
