@@ -29,6 +29,8 @@ RUNNERS = "tests/tasks/test_runners.py"
 
 CLOUDS = "tests/tasks/test_runners_clouds.py"
 
+BOXES = "tests/packer/test_boxes.py"
+
 ELSEWHERE = {
     # What builds takes minutes: the tests of the pipeline do it with the micro image.
     "./inv images.l0base --cloud local": (
@@ -75,6 +77,12 @@ ELSEWHERE = {
     "./inv runners.list --cloud aws --cloud azure": (CLOUDS, 'run("runners.list", *BOTH)'),
     "./inv runners.start --cloud azure --wait-quota 20m": (CLOUDS, '"--cloud", "azure", "--wait-quota", "20m"'),
     "./inv runners.start --cloud azure --evict": (CLOUDS, '"--cloud", "azure", "--evict"'),
+    # Boxes are built of the micro guest.
+    "./inv boxes.build --os ubuntu-24.04 --product ../km/build --plan": (BOXES, '"--product", str(other), "--plan"'),
+    "./inv boxes.build --product ../km/build --plan": (BOXES, '"--product", str(other), "--plan"'),
+    "./inv boxes.build --os ubuntu-24.04 --product ../km/build": (BOXES, '"boxes.build", "--os"'),
+    "./inv boxes.test --os ubuntu-24.04": (BOXES, 'run("boxes.test"'),
+    "./inv boxes.register --os ubuntu-24.04": (BOXES, 'run("boxes.register"'),
     # A test that ran the tests would not end: CI runs them, and a small suite shows what they do.
     "./inv test": ("tests/tasks/test_test.py", 'inv("test")'),
     "./inv test --all": (".ci/run", "./inv test --all"),
@@ -91,6 +99,7 @@ ELSEWHERE = {
     ".venv/bin/python benchmarks/clouds.py --build": ("tests/test_benchmarks.py", '"clouds.py"'),
     ".venv/bin/python benchmarks/runners.py": ("tests/test_benchmarks.py", '"runners.py"'),
     ".venv/bin/python benchmarks/fleets.py": ("tests/test_benchmarks.py", '"fleets.py"'),
+    ".venv/bin/python benchmarks/packing.py": ("tests/test_benchmarks.py", '"packing.py"'),
     ".venv/bin/python benchmarks/build.py": ("tests/test_benchmarks.py", '"build.py"'),
 }
 """Commands that are run by other tests: where, and the words by which one finds it there."""
