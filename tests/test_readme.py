@@ -81,6 +81,8 @@ ELSEWHERE = {
     "./inv boxes.build --os ubuntu-24.04 --product ../km/build --plan": (BOXES, '"--product", str(other), "--plan"'),
     "./inv boxes.build --product ../km/build --plan": (BOXES, '"--product", str(other), "--plan"'),
     "./inv boxes.build --os ubuntu-24.04 --product ../km/build": (BOXES, '"boxes.build", "--os"'),
+    "./inv boxes.build --os ubuntu-24.04 --provider libvirt --product ../km/build": (BOXES, '"boxes.build", "--os"'),
+    "./inv boxes.test --os ubuntu-24.04 --provider libvirt": (BOXES, 'run("boxes.test"'),
     "./inv boxes.test --os ubuntu-24.04": (BOXES, 'run("boxes.test"'),
     "./inv boxes.register --os ubuntu-24.04": (BOXES, 'run("boxes.register"'),
     # A test that ran the tests would not end: CI runs them, and a small suite shows what they do.
