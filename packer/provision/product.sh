@@ -3,7 +3,7 @@
 # product's own scripts. What was brought is held against product.sums first. The same for boxes and AMIs.
 set -eu
 
-sha256sum -c product.sums > /dev/null
+sha256sum -c product.sums
 bash=$(command -v bash || command -v sh)
 
 # The module first: it is built for the running kernel, whose headers are there.
