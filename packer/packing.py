@@ -22,8 +22,8 @@ from cloud.errors import Interrupted
 PIECE = 1 << 20
 """Bytes that are packed at a time. The window of deflate is 32 KiB: what is lost at each seam is no tenth percent."""
 
-LEVEL = 6
-"""As gzip's own: libdeflate is then 2.7 times as fast, and its result a little smaller."""
+LEVEL = 5
+"""Of libdeflate's: as small as gzip's own 6, for a quarter of the work (benchmarks/packing.py --levels)."""
 
 
 @dataclass(frozen=True)
