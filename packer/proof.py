@@ -53,15 +53,24 @@ def prove(machine: Machine, files: Mapping[str, bytes], build: Mapping[str, str]
         TimedOut: it did not answer ssh within its patience, before or after the reboot.
         ProofFailed: a check failed; the message names it.
     """
-    progress.line(f"waiting for {machine.id} to answer ssh")
-    ssh.answers(machine)
-    # cloud-init may end with 2, for a warning.
-    ssh.run(machine, "cloud-init status --wait > /dev/null || [ $? -eq 2 ]", timeout=machine.patience)
+    up(machine, progress)
     checks = check(machine, files, build, "boot", progress)
     progress.line(f"rebooting {machine.id}")
     _reboot(machine)
     checks += check(machine, files, build, "reboot", progress)
     return Proof(tuple(checks), _record(machine))
+
+
+def up(machine: Machine, progress: Progress) -> None:
+    """Wait until the machine lets us in, and has come to the end of its first boot.
+
+    Raises:
+        TimedOut: it did not within its patience.
+    """
+    progress.line(f"waiting for {machine.id} to answer ssh")
+    ssh.answers(machine)
+    # cloud-init may end with 2, for a warning.
+    ssh.run(machine, "cloud-init status --wait > /dev/null || [ $? -eq 2 ]", timeout=machine.patience)
 
 
 def check(

@@ -136,7 +136,7 @@ def _qemu(kept: Kept, box: Box, folder: Path, settings: LocalSettings, progress:
         machine = _reached(folder, box.user, "127.0.0.1", qemu.ssh_port(folder), settings.boot_timeout)
         try:
             _known(machine)
-            ssh.answers(machine)
+            proof.up(machine, progress)
         except TimedOut as silent:
             console = (folder / "console.log").read_text(errors="replace")
             for line in console.splitlines()[-20:]:
@@ -166,7 +166,7 @@ def _vagrant(kept: Kept, box: Box, folder: Path, settings: LocalSettings, progre
         told = dict(line.split(None, 1) for line in vagrant("ssh-config").lines if len(line.split(None, 1)) == 2)
         machine = _reached(folder, box.user, told["HostName"], int(told["Port"]), settings.boot_timeout)
         _known(machine)
-        ssh.answers(machine)
+        proof.up(machine, progress)
         yield machine
     finally:
         if not wait.interrupted():
