@@ -14,7 +14,7 @@ from tests import sample
 from tests.packer.test_boxes import PROVIDERS
 from tests.toolkit import Toolkit
 
-pytestmark = [pytest.mark.vm, pytest.mark.matrix, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.vm, pytest.mark.matrix, pytest.mark.timeout(3600)]
 
 OF_DOCKER = {"docker-container", "docker-krun", "docker-crun", "docker-knows-krun", "docker-knows-crun"}
 OF_THE_KERNEL = {"kernel-module", "kernel-held", "initramfs-virtio_blk", "initramfs-ahci", "initramfs-sd_mod"}
@@ -25,7 +25,8 @@ OF_A_COPY = {"no-host-keys", "no-authorized-keys", "own-machine-id", "one-cloud-
 
 def test_a_box_of_debian_boots_for_both_providers_and_docker_runs_there(tmp_path: Path) -> None:
     settings = {"KM_BOXES__OS": "debian", "KM_BOXES__PRODUCT": str(sample.product(tmp_path / "product"))}
-    toolkit = Toolkit(tmp_path / "home", settings)
+    # Other tests have the second processor meanwhile.
+    toolkit = Toolkit(tmp_path / "home", {**settings, "KM_LOCAL__BOOT_TIMEOUT": "480"})
     built = toolkit.run("boxes.build", "--json", timeout=2300)
     assert built.code == 0, f"{built.err}\n{toolkit.log()[-4000:]}"
     assert [row["provider"] for row in built.json] == list(PROVIDERS)
