@@ -19,13 +19,16 @@ PROVISION = ROOT / "packer" / "provision"
 
 # In tools.tsv a tab and a line end separate; and these words meet a shell in the guest. The end is
 # \Z: before a last line end there is a $ too.
-_Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9+._-]*\Z", max_length=64)]
-_Line = Annotated[str, Meta(pattern=r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?\Z", max_length=400)]
+Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9+._-]*\Z", max_length=64)]
+Line = Annotated[str, Meta(pattern=r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?\Z", max_length=400)]
 _Version = Annotated[str, Meta(pattern=r"^([0-9]+(\.[0-9]+)*)?\Z")]
 _User = Annotated[str, Meta(pattern=r"^[a-z_][a-z0-9_-]{0,30}\Z")]
-_Address = Annotated[str, Meta(pattern=r"^https?://[A-Za-z0-9._:/%~+-]+\Z", max_length=400)]
+Address = Annotated[str, Meta(pattern=r"^https?://[A-Za-z0-9._:/%~+-]+\Z", max_length=400)]
 _Suite = Annotated[str, Meta(pattern=r"^[A-Za-z0-9./_ -]*\Z", max_length=64)]
-_Sha256 = Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")]
+Sha256 = Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")]
+
+DISTRIBUTION = ("apt", "dnf")
+"""The sources of tools that every guest has: what its distribution brings."""
 
 # Where `cloud/runners.py` lets a VM look for it.
 _RUNNER = re.compile(r"/opt/kontain/actions-runner-linux-x64-(?P<version>[0-9.]+)\.tar\.gz")
@@ -34,8 +37,8 @@ _RUNNER = re.compile(r"/opt/kontain/actions-runner-linux-x64-(?P<version>[0-9.]+
 class Repository(Struct, frozen=True, forbid_unknown_fields=True):
     """A vendor's apt repository: trusted for what one key signs, and for nothing else."""
 
-    url: _Address
-    key: _Address
+    url: Address
+    key: Address
     """Where its key is fetched from."""
     fingerprint: Annotated[str, Meta(pattern=r"^[0-9A-F]{40}\Z")]
     """Of the one key that is believed, in full: whoever serves another one is refused."""
@@ -47,7 +50,7 @@ class Repository(Struct, frozen=True, forbid_unknown_fields=True):
 class Download(Struct, frozen=True, forbid_unknown_fields=True):
     """A file that lies in the image, so that VMs need not fetch it."""
 
-    url: _Address
+    url: Address
     sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
     to: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9+._-]+)+\Z")]
     """Where it lies."""
@@ -57,15 +60,15 @@ class Download(Struct, frozen=True, forbid_unknown_fields=True):
 class Tool(Struct, frozen=True, forbid_unknown_fields=True):
     """A program that is in the image: where it comes from and how one sees that it is there."""
 
-    name: _Word
-    source: _Word
-    """`apt`: what the distribution has; or the name of a repository."""
+    name: Word
+    source: Word
+    """`apt` or `dnf`: what the distribution has; or the name of a repository."""
     version: _Version
     """Of the distribution's: the oldest that will do; empty: any. Of a repository's: exactly this one."""
-    check: _Line
+    check: Line
     """Prints the version in the image, or fails."""
     clouds: list[str]
-    package: _Word | None = None
+    package: Word | None = None
     optional: bool = False
     """Only where the setting images.optional names it."""
 
@@ -78,13 +81,13 @@ class Tool(Struct, frozen=True, forbid_unknown_fields=True):
 class Start(Struct, frozen=True, forbid_unknown_fields=True):
     """What an image starts from on one cloud: a bootstrap, or a vendor's image with its checksum."""
 
-    packages: list[_Word] | None = None
-    kernel: Mapping[str, list[_Word]] = {}
+    packages: list[Word] | None = None
+    kernel: Mapping[str, list[Word]] = {}
     """The kernel's packages, by distribution."""
     release: Mapping[str, Mapping[str, str]] = {}
     """A cloud's own images by release of Ubuntu: what they are called there."""
     url: str = ""
-    sha256: _Sha256 = ""
+    sha256: Sha256 = ""
 
 
 class Definition(Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,15 +97,15 @@ class Definition(Struct, frozen=True, forbid_unknown_fields=True):
     description: str
     user: _User
     """Who works in it."""
-    steps: list[_Word]
+    steps: list[Word]
     """Scripts of the provision folder, in order; each has a check beside it. `clean` comes last."""
     base: Mapping[str, Start]
     """What it starts from, by cloud."""
     tool: list[Tool] = []
-    repository: Mapping[_Word, Repository] = {}
+    repository: Mapping[Word, Repository] = {}
     """Where tools come from that the distribution does not have, or has too old."""
     download: list[Download] = []
-    plugin: Mapping[_Word, Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+){2}\Z")]] = {}
+    plugin: Mapping[Word, Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+){2}\Z")]] = {}
     """Packer's plugins by HashiCorp, with their versions, where packer itself is among the tools."""
     optional: list[str] = []
     """The tools of those that are optional which it has."""
@@ -145,7 +148,7 @@ class Definition(Struct, frozen=True, forbid_unknown_fields=True):
         start = self.base[cloud]
         base = {key: value for key, value in msgspec.structs.asdict(start).items() if value}
         if start.packages is not None:
-            apt = [tool.installed_as for tool in self.tools(cloud) if tool.source == "apt"]
+            apt = [tool.installed_as for tool in self.tools(cloud) if tool.source in DISTRIBUTION]
             base["packages"] = [*start.packages, *apt]
         return base
 
@@ -185,9 +188,9 @@ def _contradictions(definition: Definition) -> Iterator[str]:
     for tool in definition.tool:
         if unknown := sorted(set(tool.clouds) - set(definition.base)):
             yield f"tool {tool.name} is for {unknown[0]!r}, which has no base"
-        if tool.source != "apt" and tool.source not in definition.repository:
+        if tool.source not in DISTRIBUTION and tool.source not in definition.repository:
             yield f"tool {tool.name} comes from {tool.source!r}, which is no repository"
-        if tool.source != "apt" and not tool.version:
+        if tool.source not in DISTRIBUTION and not tool.version:
             yield f"tool {tool.name} comes from a vendor and has no version"
     for download in definition.download:
         if unknown := sorted(set(download.clouds) - set(definition.base)):

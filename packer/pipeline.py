@@ -46,6 +46,8 @@ class Plan:
     start: Image | None
     """The build that the steps go on with; without one a new build is made."""
     reason: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """What packer's files ask for beside what its cloud gives: they are the same from run to run."""
 
     @property
     def up_to_date(self) -> bool:
@@ -174,10 +176,10 @@ def _build(plan: Plan, build: Build, cloud: Cloud, packer: Packer, created: str,
         tags[names.RUNNER] = runner
     readable(str(build.folder))  # packer is given paths in it: better now than after the base is made
     written = record.write(build.folder / "record.json", plan, build.name, created, packer)
-    with _disk_full_told(cloud):
-        variables = {**cloud.images.prepare(build, plan.base, progress), "record": str(written)}
+    with disk_full_told(cloud):
+        variables = {**cloud.images.prepare(build, plan.base, progress), **plan.variables, "record": str(written)}
         with _blamed(cloud):
-            artifact = _twice(lambda: _packer(plan, build, cloud, packer, variables, progress), progress)
+            artifact = twice(lambda: _packer(plan, build, cloud, packer, variables, progress), progress)
         return cloud.images.adopt(build, artifact, tags)
 
 
@@ -198,8 +200,8 @@ def _packer(
 def _prove(plan: Plan, image: Image, cloud: Cloud, progress: Progress) -> tuple[Image, tuple[proof.Check, ...]]:
     """Boot the image, check it, note it. An image that is not proven does not stay."""
     try:
-        with _disk_full_told(cloud):
-            found = _twice(lambda: _booted(plan, image, cloud, progress), progress)
+        with disk_full_told(cloud):
+            found = twice(lambda: _booted(plan, image, cloud, progress), progress)
         cloud.images.describe(image, {**found.record, "checks": [vars(check) for check in found.checks]})
         return cloud.images.tag(image, {names.PROVEN: names.moment(wait.clock.now())}), found.checks
     except BaseException:
@@ -220,7 +222,8 @@ def _booted(plan: Plan, image: Image, cloud: Cloud, progress: Progress) -> proof
         cloud.machines.destroy(machine)
 
 
-def _twice(attempt: Callable[[], T], progress: Progress) -> T:
+def twice(attempt: Callable[[], T], progress: Progress) -> T:
+    """What the attempt returns; a second one, where the VM of the first one hung."""
     for _ in range(ATTEMPTS - 1):
         try:
             return attempt()
@@ -241,7 +244,7 @@ def _blamed(cloud: Cloud) -> Iterator[None]:
 
 
 @contextmanager
-def _disk_full_told(cloud: Cloud) -> Iterator[None]:
+def disk_full_told(cloud: Cloud) -> Iterator[None]:
     """A full disk shows itself in many ways; it is told in one."""
     try:
         yield

@@ -53,21 +53,36 @@ def prove(machine: Machine, files: Mapping[str, bytes], build: Mapping[str, str]
         TimedOut: it did not answer ssh within its patience, before or after the reboot.
         ProofFailed: a check failed; the message names it.
     """
+    up(machine, progress)
+    checks = check(machine, files, build, "boot", progress)
+    progress.line(f"rebooting {machine.id}")
+    _reboot(machine)
+    checks += check(machine, files, build, "reboot", progress)
+    return Proof(tuple(checks), _record(machine))
+
+
+def up(machine: Machine, progress: Progress) -> None:
+    """Wait until the machine lets us in, and has come to the end of its first boot.
+
+    Raises:
+        TimedOut: it did not within its patience.
+    """
     progress.line(f"waiting for {machine.id} to answer ssh")
     ssh.answers(machine)
     # cloud-init may end with 2, for a warning.
     ssh.run(machine, "cloud-init status --wait > /dev/null || [ $? -eq 2 ]", timeout=machine.patience)
+
+
+def check(
+    machine: Machine, files: Mapping[str, bytes], build: Mapping[str, str], phase: str, progress: Progress
+) -> list[Check]:
+    """Bring the check scripts in and run them as root; /run is gone with the next reboot.
+
+    Raises:
+        ProofFailed: a check failed; the message names it.
+    """
     scripts = {path: content for path, content in files.items() if path.startswith("provision/")}
     scripts["provision/record.json"] = json.dumps(build).encode()
-    checks = _check(machine, scripts, "boot", progress)
-    progress.line(f"rebooting {machine.id}")
-    _reboot(machine)
-    checks += _check(machine, scripts, "reboot", progress)
-    return Proof(tuple(checks), _record(machine))
-
-
-def _check(machine: Machine, scripts: Mapping[str, bytes], phase: str, progress: Progress) -> list[Check]:
-    """Bring the check scripts in and run them as root; /run is gone with the next reboot."""
     ssh.run(machine, f"sudo mkdir -p {_FOLDER} && sudo tar -x -C {_FOLDER}", stdin=_tar(scripts))
     ended = ssh.run(
         machine,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cloud import process
 from cloud.errors import KitError
@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 def write(path: Path, plan: Plan, build: str, created: str, packer: Packer) -> Path:
     """Write the record that goes into the VM, where versions are added to it."""
-    told = {
+    path.write_text(json.dumps(told(plan, build, created, packer), indent=2, sort_keys=True) + "\n")
+    return path
+
+
+def told(plan: Plan, build: str, created: str, packer: Packer) -> dict[str, Any]:
+    """Which build it is, and out of what."""
+    return {
         "image": plan.definition.name,
         "build": build,
         "cloud": plan.cloud,
@@ -27,8 +33,6 @@ def write(path: Path, plan: Plan, build: str, created: str, packer: Packer) -> P
         "packer": packer.version_text,
         "toolkit": _revision(),
     }
-    path.write_text(json.dumps(told, indent=2, sort_keys=True) + "\n")
-    return path
 
 
 def _revision() -> str:

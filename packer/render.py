@@ -31,6 +31,8 @@ SOURCES = {"aws": "source.amazon-ebs.image", "azure": "source.azure-arm.image", 
 PLUGINS_SINCE = (1, 7, 0)
 """The first packer whose builders are plugins with versions of their own."""
 
+NONE: Mapping[str, str] = {}
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -70,11 +72,14 @@ def readable(text: str) -> None:
         raise InputError(f"{text!r} is not in Unicode's normal form C, and packer would change it")
 
 
-def render(definition: Definition, cloud: str, source: Mapping[str, str | int], oldest: str) -> dict[str, bytes]:
+def render(
+    definition: Definition, cloud: str, source: Mapping[str, str | int], oldest: str, product: Mapping[str, str] = NONE
+) -> dict[str, bytes]:
     """The files that packer needs to build the definition on that cloud, by their relative path.
 
     `source` fills the cloud's own template, `source.<cloud>.pkr.hcl.j2`. `oldest` is the oldest packer
-    that must understand them: one before 1.7 brings builders that lack some options.
+    that must understand them: one before 1.7 brings builders that lack some options. `product` are the
+    checksums of the product's files, by name, where the image has them: packer gets each by a variable.
 
     They depend on nothing but the arguments and the files of this project: not on the clock, the
     folder or the machine.
@@ -89,6 +94,7 @@ def render(definition: Definition, cloud: str, source: Mapping[str, str | int], 
         current=tuple(map(int, oldest.split("."))) >= PLUGINS_SINCE,
         steps=definition.steps,
         guest=GUEST,
+        product=list(product),
         **source,
     )
     environment = {
@@ -115,6 +121,8 @@ def render(definition: Definition, cloud: str, source: Mapping[str, str | int], 
         "provision/downloads.tsv": _table(downloads),
         "provision/plugins.tsv": _table(definition.plugins(cloud).items()),
     }
+    if product:
+        files["provision/product.sums"] = "".join(f"{each}  {name}\n" for name, each in product.items()).encode()
     for script in HARNESS:
         files[f"provision/{script}"] = (PROVISION / script).read_bytes()
     for step in (*definition.steps, "clean"):
@@ -136,6 +144,19 @@ def plugins(wanted: Mapping[str, str]) -> bytes:
     """
     named = {Raw(name): version for name, version in wanted.items()}
     return _templates().get_template("plugins.pkr.hcl.j2").render(wanted=named).encode()
+
+
+def vagrantfile(*, provider: str, mac: str, memory: int, cpus: int) -> bytes:
+    """What a box tells Vagrant of itself, as Ruby."""
+    text = _templates().overlay(finalize=ruby).get_template("Vagrantfile.j2")
+    return text.render(provider=provider, mac=mac, memory=memory, cpus=cpus).encode()
+
+
+def ruby(value: str | int) -> str:
+    """The value as a Ruby literal: between single quotes nothing but these two has a meaning."""
+    if isinstance(value, int):
+        return str(value)
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def write(files: Mapping[str, bytes], folder: Path) -> None:

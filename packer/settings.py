@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -34,3 +34,18 @@ class PackerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds without a word from packer after which its VM counts as hung; a cloud's image_timeout comes on top."""
     plugins: dict[str, Version]
     """Packer's plugins and their versions, for packer 1.7 and newer."""
+
+
+class BoxesSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Vagrant boxes: of which systems, for whom, and where the product is."""
+
+    definitions: str
+    """The folder of the boxes' definitions, relative to the project."""
+    os: list[str]
+    """The systems that are meant when no `--os` is given."""
+    providers: list[Literal["libvirt", "virtualbox"]]
+    """For whom a box is made when no `--provider` is given."""
+    product: str
+    """The folder of kontain.tar.gz and kkm.run, when no `--product` is given."""
+    at_once: Annotated[int, Meta(ge=1, le=16)]
+    """How many systems are worked on side by side: each has a VM with `local.cpus` and `local.memory`."""

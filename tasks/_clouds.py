@@ -37,17 +37,23 @@ def side_by_side(acts: Sequence[tuple[Cloud, Callable[[], T]]], at_once: int) ->
 
     A bug of ours is the end of one, and no other loses its answer.
     """
+    answers = together([act for _, act in acts], at_once)
+    return [Answer(cloud, value, error) for (cloud, _), (value, error) in zip(acts, answers, strict=True)]
 
-    def one(cloud: Cloud, act: Callable[[], T]) -> Answer[T]:
+
+def together(acts: Sequence[Callable[[], T]], at_once: int) -> list[tuple[T | None, KitError | None]]:
+    """Do all of it, so many at the same time; what each returned, or its error, in their order."""
+
+    def one(act: Callable[[], T]) -> tuple[T | None, KitError | None]:
         try:
-            return Answer(cloud, act())
+            return act(), None
         except KitError as error:
-            return Answer(cloud, None, error)
+            return None, error
         except Exception as bug:  # noqa: BLE001  # it is told, beside how the others ended
-            return Answer(cloud, None, _bugs.error(bug))
+            return None, _bugs.error(bug)
 
     with ThreadPoolExecutor(max(1, at_once)) as threads:
-        answers = [threads.submit(one, *each) for each in acts]
+        answers = [threads.submit(one, act) for act in acts]
         # In short waits: the kernel may give a signal to any thread, and only ours handles it, when it wakes. For one
         # after the other: of thousands, looking at all of them each time takes longer than what they do.
         for answer in answers:
@@ -64,20 +70,29 @@ def agree(answers: Sequence[Answer[Any]]) -> None:
         PartlyFailed: some failed and some did not.
         Interrupted: the caller stopped it.
     """
-    errors = [(answer.cloud.name, answer.error) for answer in answers if answer.error]
+    settle([(answer.cloud.name, answer.error) for answer in answers])
+
+
+def settle(told: Sequence[tuple[str, KitError | None]]) -> None:
+    """The same, of whatever has these names, and ended with these errors or with none.
+
+    Raises:
+        KitError, PartlyFailed, Interrupted: as `agree`.
+    """
+    errors = [(name, error) for name, error in told if error]
     if not errors:
         return
     first = errors[0][1]
-    if len(answers) == 1:
+    if len(told) == 1:
         raise first
     for _, error in errors:
         if isinstance(error, Interrupted):
             raise error
-    told = "; ".join(f"{cloud}: {error.message}" for cloud, error in errors)
-    hint = "; ".join(dict.fromkeys(f"{cloud}: {error.hint}" for cloud, error in errors if error.hint))
-    if len(errors) < len(answers):
-        raise PartlyFailed(told, hint=hint)
+    words = "; ".join(f"{name}: {error.message}" for name, error in errors)
+    hint = "; ".join(dict.fromkeys(f"{name}: {error.hint}" for name, error in errors if error.hint))
+    if len(errors) < len(told):
+        raise PartlyFailed(words, hint=hint)
     alike = all(error.exit_code == first.exit_code for _, error in errors)
-    whole = KitError(told, hint=hint)
+    whole = KitError(words, hint=hint)
     whole.exit_code = first.exit_code if alike else KitError.exit_code
     raise whole

@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import msgspec
 
@@ -24,7 +24,7 @@ from cloud.errors import InputError
 from cloud.local.settings import LocalSettings
 from cloud.publish.settings import PublishSettings
 from cloud.settings import GithubSettings, RunnersSettings
-from packer.settings import ImagesSettings, PackerSettings
+from packer.settings import BoxesSettings, ImagesSettings, PackerSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULTS = ROOT / "settings.toml"
@@ -36,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     images: ImagesSettings
     packer: PackerSettings
+    boxes: BoxesSettings
     local: LocalSettings
     aws: AwsSettings
     azure: AzureSettings
@@ -126,7 +127,7 @@ def _kinds(struct: type[msgspec.Struct]) -> dict[str, Any]:
 
 def _as_typed(text: str, kind: Any) -> Any:
     """A list's words, separated by commas; everything else as it is."""
-    return [word.strip() for word in text.split(",") if word.strip()] if kind == list[str] else text
+    return [word.strip() for word in text.split(",") if word.strip()] if get_origin(kind) is list else text
 
 
 def _unknown(name: str, origin: str) -> InputError:

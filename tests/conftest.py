@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
-LONGEST = ("test_l0base.py", "test_runner_faults.py")
+LONGEST = ("test_l0base.py", "test_boxes_debian.py", "test_runner_faults.py")
 """The one with the whole base image is first of all."""
 
 

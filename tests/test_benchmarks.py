@@ -47,6 +47,13 @@ def test_it_prints_both_sides_and_their_ratio_with_the_target(script: str, targe
     assert re.search(rf"^ratio: \d+\.\d\d, to reach: {re.escape(target)}$", out, re.MULTILINE)
 
 
+def test_packing_is_told_beside_tar_in_time_and_in_size() -> None:
+    out = benchmark("packing.py", "--times", "1", "--mebibytes", "8")
+    assert re.search(r"^ratio: \d+\.\d\d, to reach: 0\.25$", out, re.MULTILINE)
+    assert (size := re.search(r"^ratio of sizes: (\d\.\d{3}), to reach: 1\.03$", out, re.MULTILINE))
+    assert float(size[1]) <= 1.03
+
+
 @pytest.mark.vm
 @pytest.mark.matrix
 def test_a_start_is_told_beside_its_vms_own_time_and_with_what_it_asks_of_github() -> None:

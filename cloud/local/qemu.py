@@ -36,12 +36,29 @@ def accelerator_options(accelerator: str) -> list[str]:
     return ["-accel", accel, "-cpu", cpu]
 
 
-def start(folder: Path, *, accelerator: str, cpus: int, memory: int) -> None:
-    """Start a VM on `disk.qcow2` and `seed.iso` of the folder; it outlives us.
+HARDWARE = {
+    "virtio": (
+        *("-drive", "file=disk.qcow2,if=virtio,format=qcow2,discard=unmap"),
+        *("-device", "virtio-net-pci,netdev=net,romfile="),
+    ),
+    "ahci": (
+        *("-device", "ich9-ahci,id=ahci"),
+        *("-drive", "file=disk.qcow2,if=none,id=disk,format=qcow2,discard=unmap"),
+        *("-device", "ide-hd,drive=disk,bus=ahci.0"),
+        *("-device", "e1000,netdev=net,romfile="),
+    ),
+}
+"""The disk's controller and the network's: those of KVM's own guests, and those that VirtualBox gives its guests."""
+
+
+def start(folder: Path, *, accelerator: str, cpus: int, memory: int, hardware: str = "virtio") -> None:
+    """Start a VM on `disk.qcow2` and, where there is one, `seed.iso` of the folder; it outlives us.
 
     Its console goes to `console.log`, its monitor is `qmp.sock`, its process id in `pid`. The
     monitor's path is given relative to the folder: a Unix socket's is 107 bytes at most.
     """
+    seeded = (folder / "seed.iso").exists()
+    seed = ("-drive", "file=seed.iso,if=virtio,format=raw,readonly=on") if seeded else ()
     process.run(
         [
             BINARY,
@@ -51,10 +68,9 @@ def start(folder: Path, *, accelerator: str, cpus: int, memory: int) -> None:
             *("-smp", str(cpus), "-m", str(memory)),
             *("-display", "none", "-serial", "file:console.log"),
             *("-pidfile", "pid", "-qmp", "unix:qmp.sock,server=on,wait=off"),
-            *("-drive", "file=disk.qcow2,if=virtio,format=qcow2,discard=unmap"),
-            *("-drive", "file=seed.iso,if=virtio,format=raw,readonly=on"),
             *("-netdev", "user,id=net,hostfwd=tcp:127.0.0.1:0-:22"),
-            *("-device", "virtio-net-pci,netdev=net,romfile="),
+            *HARDWARE[hardware],
+            *seed,
             *("-device", "virtio-rng-pci"),
             "-daemonize",
         ],

@@ -4,12 +4,16 @@ set -eu
 . ./report.sh
 release=$(uname -r)
 
-held=$(apt-mark showhold)
-loose=$(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' 'linux-image-*' 'linux-headers-*' |
-    awk '$1 == "ii" { print $2 }' | while read -r package; do
-    echo "$held" | grep -qx "$package" || echo "$package"
-done)
-same kernel-held "" "$loose"
+if command -v dnf > /dev/null; then
+    same kernel-held 'exclude=kernel*' "$(grep '^exclude=' /etc/dnf/dnf.conf)"
+else
+    held=$(apt-mark showhold)
+    loose=$(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' 'linux-image-*' 'linux-headers-*' |
+        awk '$1 == "ii" { print $2 }' | while read -r package; do
+        echo "$held" | grep -qx "$package" || echo "$package"
+    done)
+    same kernel-held "" "$loose"
+fi
 
 [ "$KM_PHASE" = boot ] || exit 0
 work=$(mktemp -d)

@@ -10,7 +10,7 @@ while IFS='	' read -r name source _ wanted check; do
         continue
     fi
     found=$(echo "$told" | sed -n 's/^[^0-9]*\([0-9][0-9.]*\).*/\1/p' | head -n 1)
-    if [ "$source" != apt ]; then
+    if [ "$source" != apt ] && [ "$source" != dnf ]; then
         same "$name" "$wanted" "$found"
         continue
     fi

@@ -7,10 +7,17 @@ set -eu
 missing=
 pinned=
 while IFS='	' read -r name source package version _; do
-    if [ "$source" = apt ]; then
-        dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2> /dev/null | grep -q '^ii' || missing="$missing $package"
-        continue
-    fi
+    case $source in
+        apt)
+            dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2> /dev/null | grep -q '^ii' ||
+                missing="$missing $package"
+            continue
+            ;;
+        dnf)
+            rpm -q "$package" > /dev/null || missing="$missing $package"
+            continue
+            ;;
+    esac
     # 5:28.2.2-1~ubuntu.22.04~jammy is 28.2.2: what comes before a colon and after - or ~ is packaging.
     exact=$(apt-cache madison "$package" | awk -v wanted="$version" '
         { upstream = $3; sub(/^[0-9]+:/, "", upstream); sub(/[-~].*/, "", upstream) }
@@ -24,6 +31,10 @@ while IFS='	' read -r name source package version _; do
 done < tools.tsv
 
 [ -n "$missing" ] || exit 0
+if command -v dnf > /dev/null; then
+    # shellcheck disable=SC2086  # names of packages hold no blanks
+    exec dnf -q -y --setopt=install_weak_deps=False --setopt=retries=3 install $missing
+fi
 # Where there are repositories the lists are fresh: the step before has read them.
 [ -s repositories.tsv ] || apt-get -q -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 update
 # shellcheck disable=SC2086  # names of packages hold no blanks

@@ -13,4 +13,4 @@ case " $(id -nG "$KM_USER") " in
     *" docker "*) ok user-docker "$KM_USER is in the group" ;;
     *) failed user-docker "$KM_USER is not in the group" ;;
 esac
-same user-password L "$(passwd --status "$KM_USER" | cut -d ' ' -f 2)"
+same user-password L "$(passwd --status "$KM_USER" | cut -d ' ' -f 2 | sed 's/^LK$/L/')" # Fedora's word is LK

@@ -3,7 +3,10 @@
 # cloud kernel, busybox, and the real OpenSSH, sudo, useradd, curl, sed, setpriv and jq. How it behaves
 # is in micro/.
 #
-#   micro.sh OUT.qcow2
+#   micro.sh OUT.qcow2 [KERNEL]
+#
+# KERNEL is the package that depends on the newest kernel: linux-image-cloud-amd64, which boots fastest, or
+# linux-image-amd64, which has the drivers of VirtualBox's disks and network too.
 #
 # Needs Debian's apt, and cpio e2fsprogs fdisk grub-common grub-pc-bin kmod lz4 qemu-utils;
 # fakeroot too, unless run by root.
@@ -13,7 +16,8 @@ set -euo pipefail
 [ "$(id -u)" = 0 ] || exec fakeroot bash "$0" "$@"
 umask 022
 
-out=$(realpath -m "${1:?usage: micro.sh OUT.qcow2}")
+out=$(realpath -m "${1:?usage: micro.sh OUT.qcow2 [KERNEL]}")
+kernel=${2:-linux-image-cloud-amd64}
 micro=$(dirname "$(realpath "$0")")/micro
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -38,10 +42,11 @@ plugins=(
 )
 # For the disk, a seed (virtio disk or IDE CD), the network, entropy and the power button.
 modules=(virtio_pci virtio_blk virtio_net virtio_rng ata_piix sd_mod sr_mod isofs evdev button)
+[ "$kernel" = linux-image-cloud-amd64 ] || modules+=(ext4 crc32c_generic ahci e1000)
 
 # Packages. The archive's metadata names more libraries than we run (perl's, for debconf);
 # what is really linked is picked from the unpacked tree below.
-kernel=$(apt-cache depends --important linux-image-cloud-amd64 | awk '$1 == "Depends:" { print $2 }')
+kernel=$(apt-cache depends --important "$kernel" | awk '$1 == "Depends:" { print $2 }')
 mapfile -t libraries < <(
     apt-cache depends --recurse --important "${packages[@]}" | grep -E '^(lib|zlib)' | grep -v perl | sort -u
 )

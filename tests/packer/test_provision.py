@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from packer import product
 from packer.definition import PROVISION
+from tests import sample
 from tests.fakes.vendor import Vendor
 
 
@@ -129,3 +131,21 @@ def test_no_script_trusts_a_key_for_everything_or_runs_what_it_fetches() -> None
         text = script.read_text()
         assert "apt-key" not in text and "trusted.gpg.d" not in text, script
         assert not re.search(r"\|\s*(sudo\s+)?(ba)?sh\b(?!a)", text), script
+
+
+class TestTheProduct:
+    def test_that_is_another_one_than_was_looked_at_is_not_installed(self, tmp_path: Path) -> None:
+        sample.product(tmp_path, installer=f"#!/bin/sh\ntouch {tmp_path}/installed\n")
+        shutil.copy(PROVISION / "product.sh", tmp_path)
+        (tmp_path / "product.sums").write_text(f"{'0' * 64}  kkm.run\n")
+        ran = subprocess.run(["sh", "./product.sh"], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert ran.returncode != 0 and "kkm.run: FAILED" in ran.stdout
+        assert not (tmp_path / "installed").exists()
+
+    def test_whose_module_can_not_be_installed_ends_the_build(self, tmp_path: Path) -> None:
+        found = product.found(str(sample.product(tmp_path, installer="#!/bin/sh\necho no headers\nexit 3\n")))
+        shutil.copy(PROVISION / "product.sh", tmp_path)
+        (tmp_path / "product.sums").write_text("".join(f"{each}  {name}\n" for name, each in found.sums.items()))
+        ran = subprocess.run(["sh", "./product.sh"], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert ran.returncode == 3 and ran.stdout.endswith("no headers\n")
+        assert (tmp_path / "kontain.tar.gz").exists(), "nothing was unpacked"

@@ -1,0 +1,1 @@
+../../micro/packages.check.sh

@@ -1,0 +1,1 @@
+../../micro/record.check.sh

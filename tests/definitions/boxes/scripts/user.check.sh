@@ -1,0 +1,1 @@
+../../micro/user.check.sh

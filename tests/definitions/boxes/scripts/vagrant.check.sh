@@ -1,0 +1,1 @@
+../../../../packer/provision/vagrant.check.sh

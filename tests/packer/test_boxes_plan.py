@@ -1,0 +1,99 @@
+"""What is to be done for boxes, decided from what is there; and what is done when the disk is there already."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from cloud import connect, wait
+from cloud.base import Cloud, Image
+from cloud.errors import KitError
+from cloud.progress import Silent
+from packer import boxes, packing, product
+from packer.box import PROVIDERS, load
+from packer.driver import Packer
+from packer.shelf import Shelf
+from tasks._settings import load as settings
+from tests import sample
+from tests.packer import boxed
+from tests.planted import planted
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Cloud:
+    """This machine, with no image yet."""
+    return connect("local", settings({"KM_LOCAL__STORE": str(tmp_path / "store")}))
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    """Boxes, of which there are none yet."""
+    return Shelf(tmp_path / "store")
+
+
+@pytest.fixture
+def plan(cloud: Cloud, shelf: Shelf, tmp_path: Path) -> boxes.Plan:
+    """What is to be done when a command was cut short after its build."""
+    boxed.box(tmp_path / "definitions", "one", Path("/nowhere/base.qcow2"), "1" * 64)
+    brought = product.found(str(sample.product(tmp_path / "product")))
+    box = load(tmp_path / "definitions", "one")
+
+    def now() -> boxes.Plan:
+        return boxes.plan(box, PROVIDERS, cloud, shelf, brought, "1.6.6")
+
+    first = now()
+    assert first.build.steps == ("build",) and first.build.start is None
+    planted(cloud, "box-one", "of other inputs", created=wait.clock.now())
+    assert now().build.steps == ("build",)
+    disk = planted(cloud, "box-one", first.build.fingerprint, created=wait.clock.now())
+    again = now()
+    assert again.build.steps == () and again.build.start == disk and again.wanted == PROVIDERS
+    return again
+
+
+@pytest.fixture
+def packer() -> Packer:
+    """The program, which is not to be run."""
+    told = settings({}).packer
+    return Packer(msgspec.structs.replace(told, binary="/nowhere/packer"), (1, 6, 6))
+
+
+def of(plan: boxes.Plan, disk: Image | None = None) -> boxes.Plan:
+    """The plan for libvirt alone, on that disk."""
+    build = replace(plan.build, start=disk or plan.build.start)
+    return replace(plan, wanted=("libvirt",), build=build)
+
+
+def test_a_disk_that_is_there_is_packed_and_goes_when_all_are_packed(
+    plan: boxes.Plan, cloud: Cloud, shelf: Shelf, packer: Packer
+) -> None:
+    outcome = boxes.apply(plan, cloud, packer, shelf, Silent())
+    assert [kept.told.provider for kept in outcome.boxes] == list(PROVIDERS)
+    assert {kept.told.provider: kept.told.fingerprint for kept in shelf.all()} == plan.marks
+    with tarfile.open(outcome.boxes[0].archive, "r:gz") as archive:
+        metadata = archive.extractfile("metadata.json")
+        assert metadata and json.load(metadata)["virtual_size"] == 1, "the disk's own size, rounded up"
+    assert cloud.images.list("box-one") == [] and shelf.leftovers() == []
+
+
+def test_when_packing_fails_the_disk_and_the_boxes_before_stay(
+    plan: boxes.Plan, cloud: Cloud, shelf: Shelf, packer: Packer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes.apply(of(plan), cloud, packer, shelf, Silent())
+    before = shelf.get("one", "libvirt")
+    disk = planted(cloud, "box-one", plan.build.fingerprint, created=wait.clock.now())
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(packing, "pack", full)
+    with pytest.raises(KitError, match="the disk that local builds on is full"):
+        boxes.apply(of(plan, disk), cloud, packer, shelf, Silent())
+    assert shelf.get("one", "libvirt") == before and before is not None and before.archive.exists()
+    assert [image.build for image in cloud.images.list("box-one")] == [disk.build]
+    assert not shelf.work.busy("one")
