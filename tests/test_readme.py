@@ -73,6 +73,7 @@ ELSEWHERE = {
     "./inv runners.setup-network --cloud aws --cloud azure": (CLOUDS, 'setup("runners.setup-network", *BOTH)'),
     "./inv runners.start --cloud aws --cloud azure": (CLOUDS, 'START = ("runners.start", *BOTH)'),
     "./inv runners.list --cloud aws --cloud azure": (CLOUDS, 'run("runners.list", *BOTH)'),
+    "./inv images.list --cloud aws --cloud azure": ("tests/test_workflows.py", '"cleanup.yml", "schedule"'),
     "./inv runners.start --cloud azure --wait-quota 20m": (CLOUDS, '"--cloud", "azure", "--wait-quota", "20m"'),
     "./inv runners.start --cloud azure --evict": (CLOUDS, '"--cloud", "azure", "--evict"'),
     # A test that ran the tests would not end: CI runs them, and a small suite shows what they do.
