@@ -1,7 +1,7 @@
 """Workflows run by act, on this machine: a repository with them, and the toolkit as it is now beside it.
 
 What comes from the marketplace can't be fetched. What stands for it does the same as far as a workflow sees it:
-checkout clones, the cache has nothing yet.
+checkout clones, the cache has nothing yet, AWS gives a role its keys.
 """
 
 from __future__ import annotations
@@ -56,13 +56,43 @@ runs:
   steps: [{run: "true", shell: bash}]
 """
 
-LOGIN = """\
+AWS = """\
+name: configure-aws-credentials
+description: Gives whoever may be the one role its keys, as variables of the steps that follow.
+inputs:
+  role-to-assume: {description: which, required: true}
+  role-session-name: {description: who asks, required: true}
+  aws-region: {description: where, required: true}
+runs:
+  using: composite
+  steps:
+    - run: |
+        test "$ROLE" = "$OIDC_ROLE"
+        echo "AWS_ACCESS_KEY_ID=$OIDC_KEY" >> "$GITHUB_ENV"
+        echo "AWS_SECRET_ACCESS_KEY=$OIDC_SECRET" >> "$GITHUB_ENV"
+      shell: bash
+      env:
+        ROLE: ${{ inputs.role-to-assume }}
+"""
+
+AZURE = """\
 name: login
-description: Nobody can log in by OpenID Connect here.
+description: There is no Azure CLI here that could log in.
+inputs:
+  client-id: {description: who, required: true}
+  tenant-id: {description: where, required: true}
+  subscription-id: {description: for what, required: true}
 runs:
   using: composite
   steps: [{run: exit 1, shell: bash}]
 """
+
+STANDS = {
+    "actions/checkout": CHECKOUT,
+    "actions/cache": CACHE,
+    "aws-actions/configure-aws-credentials": AWS,
+    "azure/login": AZURE,
+}
 
 
 def git(folder: Path, *words: str) -> str:
@@ -168,12 +198,11 @@ class Runs:
 
     def _others(self) -> dict[str, Path]:
         """Where act finds what it would fetch."""
-        stands: dict[str, str] = {"actions/checkout": CHECKOUT, "actions/cache": CACHE}
         found = {f"{TOOLKIT}@{self.at or self.commit}": self.tree}
         for name in pinned():
             folder = self.home / name.replace("/", "-")
             folder.mkdir(exist_ok=True)
-            text = stands.get(name.partition("@")[0], LOGIN)
+            text = STANDS[name.partition("@")[0]]
             (folder / "action.yml").write_text(text.replace("TREE_OF ${{ inputs.repository }}", str(self.tree)))
             found[name] = folder
         return found

@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ import pytest
 import yaml
 
 from cloud import names
+from tasks import _suite
 from tests import act
 from tests.fakes.github import REPOSITORY
 from tests.planted import MICRO, plant
@@ -77,7 +79,7 @@ def world(shared: World) -> Iterator[World]:
     assert shared.ec2.refused == [] and shared.arm.refused == []
 
 
-def caller(folder: Path, commit: str, change: tuple[str, str] = ("", ""), ended: str = "") -> Path:
+def caller(folder: Path, commit: str, change: tuple[str, str] = ("", ""), ended: str = "", role: str = "") -> Path:
     """A repository with the example's pipeline: the wrappers' jobs stand in it themselves, with the toolkit's commit.
 
     act hands nothing through two workflows that are called, and does not tell the called one its commit. Nor does it
@@ -91,6 +93,7 @@ def caller(folder: Path, commit: str, change: tuple[str, str] = ("", ""), ended:
         told = {key: text for key, text in wrapper["with"].items() if "inputs." not in text} | job.get("with", {})
         assert set(told) == set(wrapper["with"])
         told |= {"toolkit-repository": act.TOOLKIT, "toolkit-ref": commit} if commit else {}
+        told |= {"aws-role": role} if role else {}
         pipeline["jobs"][what] = job | wrapper | {"with": told}
     if ended:
         stop = {key: part for key, part in pipeline["jobs"]["stop"].items() if key != "needs"}
@@ -126,12 +129,22 @@ class TestAPipeline:
     def test_that_goes_well_has_its_jobs_on_both_clouds_and_leaves_nothing(
         self, world: World, space: Path, commit: str, tmp_path: Path
     ) -> None:
-        ended = runs(world, space, tmp_path, commit, "11").run(caller(tmp_path / "km", commit), "pipeline.yml", "push")
+        # On AWS as a role, without secrets; on Azure with them.
+        run = runs(world, space, tmp_path, commit, "11")
+        keys = [run.secrets[key] for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")]
+        role = dict(zip(("OIDC_ROLE", "OIDC_KEY", "OIDC_SECRET"), ("arn:aws:iam::1:role/ci", *keys), strict=True))
+        run = dataclasses.replace(
+            run,
+            environment={**run.environment, **role},
+            secrets={key: text for key, text in run.secrets.items() if not key.startswith("AWS_")},
+        )
+        ended = run.run(caller(tmp_path / "km", commit, role=role["OIDC_ROLE"]), "pipeline.yml", "push")
         assert ended.code == 0, ended.said
         assert [ended.result(job) for job in JOBS] == ["success"] * 4, ended.said
         assert ended.said.count("| tests on ") == 2
         assert world.there("11") == [] and world.hub.runners == []
 
+    @pytest.mark.matrix
     def test_whose_job_fails_on_one_cloud_where_the_other_has_no_room_keeps_that_vm(
         self, world: World, space: Path, commit: str, tmp_path: Path
     ) -> None:
@@ -144,6 +157,7 @@ class TestAPipeline:
         (vm,) = world.there("12")
         assert (vm["cloud"], vm["state"], vm[names.KEPT]) == ("aws", "stopped", "needs: test-ec2 failed")
 
+    @pytest.mark.matrix
     def test_that_is_cancelled_leaves_nothing_after_its_stop(
         self, world: World, space: Path, commit: str, tmp_path: Path
     ) -> None:
@@ -199,6 +213,7 @@ def seen(tree: Path, folder: Path) -> tuple[Path, Path]:
     return folder / "own", summary
 
 
+@pytest.mark.matrix
 def test_the_clean_up_reaps_what_is_over_and_shows_the_fleet(
     world: World, space: Path, commit: str, tmp_path: Path
 ) -> None:
@@ -228,6 +243,7 @@ def test_the_clean_up_reaps_what_is_over_and_shows_the_fleet(
     assert len(re.findall(r"\| MicroImage-\S+ \| (aws|azure) \| promoted \| current \|", told)) == 2, told
 
 
+@pytest.mark.matrix
 def test_the_weekly_build_has_nothing_to_do_where_nothing_has_changed(space: Path, commit: str, tmp_path: Path) -> None:
     toolkit = Toolkit(tmp_path / "home", MICRO)
     build = plant(toolkit, "aaaaaa").build
@@ -269,7 +285,7 @@ def test_defect_4_what_starts_runners_is_guarded_as_what_stops_them() -> None:
 
 @pytest.mark.parametrize("file", FLOWS, ids=lambda file: f"{file.parent.name}-{file.name}")
 def test_defect_8_jobs_run_where_there_are_runners(file: Path) -> None:
-    # Which images GitHub has, and which it had, actionlint knows: the test of the checks has ubuntu-20.04 in it.
+    # Which images GitHub has, and which it had, actionlint knows: see the faults that are found.
     places = {job["runs-on"] for job in read(file)["jobs"].values() if "runs-on" in job}
     assert all(place == "ubuntu-24.04" or "needs.start.outputs.run-ons" in place for place in places)
 
@@ -303,3 +319,28 @@ def test_a_cancelled_steps_signal_reaches_the_toolkit(name: str) -> None:
 def test_workflows_of_ours_that_change_something_do_so_one_after_the_other() -> None:
     for name in ("cleanup.yml", "l0base.yml"):
         assert read(OURS[name])["concurrency"]["cancel-in-progress"] is False
+
+
+@pytest.mark.parametrize(
+    ("check", "text", "fault"),
+    [
+        pytest.param("actionlint", "runs-on: ubuntu-24.04", "runs-on: ubuntu-20.04", id="defect 8"),
+        pytest.param("zizmor", "@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1", "@v7", id="defect 32"),
+        pytest.param("actionlint", "exec ./inv runners.stop", "echo ${{ github.head_ref }}", id="a stranger's text"),
+        pytest.param("zizmor", "permissions: {}", "permissions: write-all", id="rights"),
+        pytest.param("actionlint", "inputs.keep-for", "inputs.keepfor", id="an input that is none"),
+        pytest.param("workflow schema", "timeout-minutes: 30", "timeout-minutes: soon", id="a time that is none"),
+    ],
+)
+def test_a_fault_in_a_workflow_is_found_by_the_checks(check: str, text: str, fault: str, tmp_path: Path) -> None:
+    good = OURS["stop-cloud-runners.yml"].read_text()
+    assert text in good
+    (tmp_path / ".github/workflows").mkdir(parents=True)
+    file = tmp_path / ".github/workflows/stop-cloud-runners.yml"
+    shutil.copy(ROOT / ".github/zizmor.yml", tmp_path / ".github")
+    program = [str(word) for word in _suite.CHECKS[check] if not str(word).startswith(".github")]
+    program += [".github" if check == "zizmor" else str(file)]
+    for told, code in ((good, 0), (good.replace(text, fault), 1)):
+        file.write_text(told)
+        ran = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (ran.returncode != 0) == code, ran.stdout + ran.stderr
