@@ -227,12 +227,15 @@ def test_the_clean_up_reaps_what_is_over_and_shows_the_fleet(
     over = next(vm for vm in world.there("2001") if vm["cloud"] == "aws")
     world.ec2.mark(over["id"], **{names.EXPIRES: names.moment(datetime.now(UTC) - timedelta(days=1))})
     own, summary = seen(space / "tree", tmp_path)
+    asked = len(world.hub.calls)
     job = dataclasses.replace(runs(world, space, tmp_path, commit, "17"), at="")
     images = {"KM_IMAGES__DEFINITION": MICRO["KM_IMAGES__DEFINITION"]}
     ended = dataclasses.replace(job, environment={**job.environment, **images}).run(own, "cleanup.yml", "schedule")
     assert ended.code == 0, ended.said
     assert [vm["cloud"] for vm in world.there("2001")] == ["azure"]
     assert len(world.there("2002")) == 1
+    # The runners' repository was asked, and not the one that the workflow is in.
+    assert {path.partition("/actions")[0] for _, path in world.hub.calls[asked:]} == {f"/repos/{REPOSITORY}"}
     told = summary.read_text()
     assert f"| aws | erase | {over['id']} |" in told
     assert "### VMs: 2 (1 running, 1 stopped)" in told
@@ -327,7 +330,7 @@ def test_workflows_of_ours_that_change_something_do_so_one_after_the_other() -> 
         pytest.param("actionlint", "runs-on: ubuntu-24.04", "runs-on: ubuntu-20.04", id="defect 8"),
         pytest.param("zizmor", "@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1", "@v7", id="defect 32"),
         pytest.param("actionlint", "exec ./inv runners.stop", "echo ${{ github.head_ref }}", id="a stranger's text"),
-        pytest.param("zizmor", "permissions: {}", "permissions: write-all", id="rights"),
+        pytest.param("zizmor", "exec ./inv runners.stop", "echo ${{ inputs.keep-for }}", id="a caller's text"),
         pytest.param("actionlint", "inputs.keep-for", "inputs.keepfor", id="an input that is none"),
         pytest.param("workflow schema", "timeout-minutes: 30", "timeout-minutes: soon", id="a time that is none"),
     ],
