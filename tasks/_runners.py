@@ -233,6 +233,8 @@ class Overview:
     strangers: Sequence[Vm]
     limits: Sequence[str]
     """How much of each limit is used, in words."""
+    quotas: Sequence[_clouds.Answer[Sequence[Quota]]]
+    """The same as each cloud told it."""
     looked: Sequence[_clouds.Answer[Any]]
     """How each look-up of VMs ended."""
 
@@ -251,6 +253,7 @@ def overview(clouds: Sequence[Cloud]) -> Overview:
         vms=[vm for answer in ours for vm in answer.value or ()],
         strangers=[vm for answer in others for vm in answer.value or ()],
         limits=limits(told),
+        quotas=told,
         looked=[*ours, *others],
     )
 

@@ -31,12 +31,26 @@ PYTHON = (sys.executable, "-m")
 # The tests of a file stay together, since they share what took long to make.
 SIDE_BY_SIDE = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 
+
+def _github(pattern: str) -> list[str]:
+    return sorted(str(path.relative_to(ROOT)) for path in (ROOT / ".github").glob(pattern))
+
+
+_WORKFLOWS = [*_github("workflows/*.yml"), *_github("examples/*.yml")]
+_SCHEMA = ("check_jsonschema", "--builtin-schema")
+
+_BINARIES = Path(sys.prefix, "bin")
+
 # By module and not by script: a script knows only the folder that it was installed in.
-CHECKS = {
+CHECKS: dict[str, Sequence[str | Path]] = {
     "ruff check": [*PYTHON, "ruff", "check"],
     "ruff format": [*PYTHON, "ruff", "format", "--check"],
     "mypy": [*PYTHON, "mypy"],
     "import-linter": [sys.executable, "-c", "from importlinter.cli import lint_imports_command as main; main()"],
+    "actionlint": [_BINARIES / "actionlint", *_WORKFLOWS],
+    "zizmor": [_BINARIES / "zizmor", "--offline", "--quiet", ".github"],
+    "workflow schema": [*PYTHON, *_SCHEMA, "vendor.github-workflows", *_WORKFLOWS],
+    "action schema": [*PYTHON, *_SCHEMA, "vendor.github-actions", *_github("actions/*/action.yml")],
 }
 
 
@@ -106,7 +120,7 @@ _PIP_ELSEWHERE = ("PIP_PREFIX", "PIP_ROOT", "PIP_CONSTRAINT")
 """A user's settings that bring other packages, or put them elsewhere. `inv` does the same."""
 
 
-def _checks() -> Iterator[tuple[str, Sequence[str]]]:
+def _checks() -> Iterator[tuple[str, Sequence[str | Path]]]:
     yield from CHECKS.items()
     if shellcheck := shutil.which("shellcheck"):
         yield "shellcheck", [shellcheck, "inv", ".ci/run", *_scripts()]
@@ -127,11 +141,11 @@ def _pytest(everything: bool, only: str, *, machines: bool) -> list[str]:
     return [*PYTHON, "pytest", *(["-m", " and ".join(marks)] if marks else []), *chosen]
 
 
-def _passes(name: str, argv: Sequence[str]) -> bool:
+def _passes(name: str, argv: Sequence[str | Path]) -> bool:
     return _ended(name, argv) == 0
 
 
-def _ended(name: str, argv: Sequence[str]) -> int:
+def _ended(name: str, argv: Sequence[str | Path]) -> int:
     """Run a check under its name; its exit code.
 
     It has a session of its own, since a Ctrl-C on a terminal would reach it a second time with ours,

@@ -137,7 +137,7 @@ def list_builds(c: Context, cloud: list[str], name: str = "", json: bool = False
     Example: ./inv images.list --cloud local --json
     """
     from cloud.base import current
-    from tasks import _clouds, _images
+    from tasks import _actions, _clouds, _fleet, _images
 
     _, definition, clouds = _opened(cloud, name)
     found = _clouds.ask(clouds, lambda each: each.images.list(definition.name))
@@ -146,6 +146,7 @@ def list_builds(c: Context, cloud: list[str], name: str = "", json: bool = False
         rows += [_images.image_row(image, image == current(builds)) for image in builds]
     unseen = any(answer.error for answer in found)
     none = "" if unseen else f"no builds of {definition.name}; ./inv images.l0base makes one"
+    _actions.summary(_fleet.images(rows))
     _console.result(rows, as_json=json, text=_console.table(_images.BUILD_COLUMNS, rows, none=none))
     _clouds.agree(found)
 

@@ -188,7 +188,7 @@ def list_vms(c: Context, cloud: list[str], json: bool = False) -> None:
 
     Example: ./inv runners.list --cloud local
     """
-    from tasks import _clouds, _runners, _vms
+    from tasks import _actions, _clouds, _fleet, _runners, _vms
     from tasks._settings import load as settings_now
 
     clouds = _runners.opened(cloud, settings_now())
@@ -196,6 +196,7 @@ def list_vms(c: Context, cloud: list[str], json: bool = False) -> None:
     rows = [*map(_vms.vm_row, seen.vms), *map(_vms.stranger_row, seen.strangers)]
     none = "" if any(answer.error for answer in seen.looked) else "no VMs"
     text = "\n\n".join(filter(None, [_console.table(_vms.VM_COLUMNS, rows, none=none), "\n".join(seen.limits)]))
+    _actions.summary(_fleet.vms(rows, seen.quotas))
     _console.result(rows, as_json=json, text=text)
     _clouds.agree(seen.looked)
 
@@ -288,7 +289,7 @@ def reap(c: Context, cloud: list[str], plan: bool = False, json: bool = False) -
 
     Example: ./inv runners.reap --cloud local --plan
     """
-    from tasks import _clouds, _reaper, _runners, _vms
+    from tasks import _actions, _clouds, _fleet, _reaper, _runners, _vms
     from tasks._settings import load as settings_now
 
     settings = settings_now()
@@ -299,6 +300,7 @@ def reap(c: Context, cloud: list[str], plan: bool = False, json: bool = False) -
     if not plan:
         acts = [act for each, what in found for act in _reaper.act(each, what, settings)]
         answers += _clouds.side_by_side(acts, _runners.AT_ONCE)
+    _actions.summary(_fleet.reaped(rows, plan=plan))
     _console.result(rows, as_json=json, text=_console.table(_vms.DUE_COLUMNS, rows, none=none))
     _clouds.agree(answers)
 

@@ -76,6 +76,7 @@ ELSEWHERE = {
     "./inv runners.setup-network --cloud aws --cloud azure": (CLOUDS, 'setup("runners.setup-network", *BOTH)'),
     "./inv runners.start --cloud aws --cloud azure": (CLOUDS, 'START = ("runners.start", *BOTH)'),
     "./inv runners.list --cloud aws --cloud azure": (CLOUDS, 'run("runners.list", *BOTH)'),
+    "./inv images.list --cloud aws --cloud azure": ("tests/test_workflows.py", '"cleanup.yml", "schedule"'),
     "./inv runners.start --cloud azure --wait-quota 20m": (CLOUDS, '"--cloud", "azure", "--wait-quota", "20m"'),
     "./inv runners.start --cloud azure --evict": (CLOUDS, '"--cloud", "azure", "--evict"'),
     # Boxes are built of the micro guest.

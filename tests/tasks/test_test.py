@@ -51,7 +51,8 @@ def test_all_that_passes_ends_with_pytests_own_line(small: Computer) -> None:
     ran = small.inv("test")
     assert ran.code == 0, ran.err + ran.out
     assert re.findall(r"^=== (.*)$", ran.err, re.MULTILINE) == [
-        *("ruff check", "ruff format", "mypy", "import-linter", "shellcheck", "pytest"),
+        *("ruff check", "ruff format", "mypy", "import-linter"),
+        *("actionlint", "zizmor", "workflow schema", "action schema", "shellcheck", "pytest"),
     ]
     assert re.search(r" 2 passed in ", closing_line(ran.out))
 
