@@ -29,7 +29,7 @@ _FAILED = ROOT / ".pytest_cache/v/cache/lastfailed"
 PYTHON = (sys.executable, "-m")
 
 # The tests of a file stay together, since they share what took long to make.
-SIDE_BY_SIDE = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
+SIDE_BY_SIDE = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 def _github(pattern: str) -> list[str]:

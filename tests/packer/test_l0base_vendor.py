@@ -16,7 +16,7 @@ from cloud.local.store import Store
 from cloud.progress import Silent
 from packer.definition import DEFINITIONS, PROVISION, load
 from tests.fakes.vendor import Vendor
-from tests.packer.test_l0base import made, proven
+from tests.packer.test_whole import made, proven
 from tests.toolkit import Toolkit
 
 pytestmark = [pytest.mark.vm, pytest.mark.matrix, pytest.mark.timeout(2400)]
