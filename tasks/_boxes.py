@@ -134,7 +134,7 @@ def clean(os: Sequence[str], provider: Sequence[str], *, plan: bool) -> None:
     images = connect("local", settings).images
     gone += [
         (f"disk {image.build}", partial(images.delete, image))
-        for name in _split(os) or definitions.names(Path(settings.boxes.definitions))
+        for name in split(os) or definitions.names(Path(settings.boxes.definitions))
         for image in images.list(f"box-{name}")
         if not shelf.work.busy(name)
     ]
@@ -155,7 +155,7 @@ def _opened() -> tuple[Settings, Shelf]:
 
 def _meant(os: Sequence[str], settings: Settings) -> list[Box]:
     """The boxes of the systems that are named, or else set."""
-    named = _split(os) or list(settings.boxes.os)
+    named = split(os) or list(settings.boxes.os)
     if not named:
         raise InputError("no system is named", hint="--os ubuntu-24.04, or set boxes.os")
     return [_load(settings, each) for each in dict.fromkeys(named)]
@@ -166,7 +166,7 @@ def _load(settings: Settings, os: str) -> Box:
 
 
 def _providers(named: Sequence[str], settings: Settings) -> list[Provider]:
-    wanted = list(dict.fromkeys(_split(named) or settings.boxes.providers))
+    wanted = list(dict.fromkeys(split(named) or settings.boxes.providers))
     for each in wanted:
         if each not in PROVIDERS:
             raise InputError(f"unknown provider {each!r}", hint=f"choose from: {', '.join(PROVIDERS)}")
@@ -175,7 +175,7 @@ def _providers(named: Sequence[str], settings: Settings) -> list[Provider]:
     return cast("list[Provider]", wanted)
 
 
-def _split(words: Iterable[str]) -> list[str]:
+def split(words: Iterable[str]) -> list[str]:
     """Words that may be several, with commas between them."""
     return [each.strip() for word in words for each in word.split(",") if each.strip()]
 
@@ -186,7 +186,7 @@ def _there(os: Sequence[str], provider: Sequence[str], settings: Settings, shelf
     Raises:
         NotFound: a system is named that there is no definition of.
     """
-    for each in (systems := _split(os)):
+    for each in (systems := split(os)):
         _load(settings, each)
     providers = _providers(provider, settings) if provider else list(PROVIDERS)
     return [
@@ -201,10 +201,10 @@ def _groups(os: Sequence[str], provider: Sequence[str], settings: Settings, shel
         NotFound: there is none of what is named.
     """
     kept = _there(os, provider, settings, shelf)
-    systems = list(dict.fromkeys(_split(os) or [each.told.os for each in kept]))
+    systems = list(dict.fromkeys(split(os) or [each.told.os for each in kept]))
     groups = [[each for each in kept if each.told.os == name] for name in systems]
     for name, group in zip(systems, groups, strict=True):
-        for wanted in _split(provider) if group else [""]:
+        for wanted in split(provider) if group else [""]:
             if not any(wanted in ("", each.told.provider) for each in group):
                 raise NotFound(f"no box of {name}{f' for {wanted}' if wanted else ''}", hint="./inv boxes.build")
     if not groups:

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import platformdirs
 
 from cloud import files
-from cloud.errors import InputError, Interrupted, KitError, PartlyFailed
+from cloud.errors import InputError, Interrupted, KitError, NotFound, PartlyFailed
+from cloud.local.store import Store
 from cloud.publish import box as boxes_
-from cloud.publish import built, names, plan, trial
+from cloud.publish import names, plan, trial
 from cloud.publish.transfer import Pace
-from tasks import _console, _settings
+from packer.shelf import Kept, Shelf
+from tasks import _boxes, _console, _settings
 
 if TYPE_CHECKING:
     from cloud.publish.box import Box
@@ -70,12 +72,27 @@ def wanted(
     if named:
         chosen = [(Path(each), box, "") for each in dict.fromkeys(named)]
     else:
-        there = built.boxes(built.root(settings.local.store), systems)
-        chosen = [(each.file, box or each.name, each.sha256) for each in there]
+        there = _there(settings, systems)
+        chosen = [(kept.archive, box or kept.told.name, kept.told.sha256) for kept in there]
     for path, _, _ in chosen:
         if not path.is_file():
             raise InputError(f"{path}: there is no such file", hint="./inv boxes.build makes boxes")
     return Wanted(settings, place, right, tuple(chosen))
+
+
+def _there(settings: Settings, systems: Sequence[str]) -> list[Kept]:
+    """The boxes that `boxes.build` has left, of these systems or of all.
+
+    Raises:
+        NotFound: there is none.
+    """
+    there = Shelf(Store.at(settings.local.store).root).all()
+    wanted = _boxes.split(systems)
+    if missing := [name for name in wanted if name not in {kept.told.os for kept in there}]:
+        raise NotFound(f"there is no box of {', '.join(missing)}", hint="./inv boxes.build makes boxes")
+    if not there:
+        raise NotFound("there are no boxes", hint="./inv boxes.build makes boxes, or name files by --file")
+    return [kept for kept in there if not wanted or kept.told.os in wanted]
 
 
 def _place(to: str, settings: Settings) -> Place:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from cloud import wait
+from packer.shelf import ARCHIVE, STORY, Shelf
 from tasks import ns
 from tasks.__main__ import Toolkit as Program
 from tests.fakes.registry_wire import Registry
@@ -61,9 +62,9 @@ def a_box(
 
 def built(store: Path, provider: str, disk: bytes = b"", os_name: str = OS, name: str = TAG) -> Path:
     """A box where `boxes.build` leaves it, with its record."""
-    folder = store / "boxes" / os_name / provider
-    path = a_box(folder / "vagrant.box", provider, disk=disk, name=name)
-    whole = path.read_bytes()
+    shelf = Shelf(store)
+    home = shelf.home(os_name, provider, f"box-{os_name}-{os.urandom(4).hex()}")
+    whole = a_box(home / ARCHIVE, provider, disk=disk, name=name).read_bytes()
     record = {
         "name": name,
         "os": os_name,
@@ -74,8 +75,8 @@ def built(store: Path, provider: str, disk: bytes = b"", os_name: str = OS, name
         "size": len(whole),
         "built": "2026-11-26T10:00:00Z",
     }
-    (folder / "box.json").write_text(json.dumps(record))
-    return path
+    (home / STORY).write_text(json.dumps(record))
+    return shelf.put(os_name, provider, home).archive
 
 
 def sha256(path: Path) -> str:

@@ -20,8 +20,10 @@ from typing import Any
 import pytest
 
 from tests import sample
+from tests.fakes.registry_wire import Registry
 from tests.guests import micro_disk
 from tests.packer import boxed
+from tests.publishing import at
 from tests.toolkit import Ran, Toolkit
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
@@ -196,6 +198,18 @@ class TestRegistered:
         assert added.returncode == 0, added.stderr
         assert f"Successfully added box '{NAME}' (v1.2.3) for 'libvirt'" in added.stdout
         assert "checksum" in added.stdout
+
+
+def test_what_was_built_is_published_at_a_registry_and_added_from_there(boxes: Boxed, tmp_path: Path) -> None:
+    """By the real vagrant; and then it is taken away again."""
+    with Registry(tmp_path / "registry") as registry:
+        toolkit = Toolkit(boxes.toolkit.home, {**boxes.toolkit.settings, **at(registry)})
+        ran = toolkit.run("boxes.test-upload", "--to", "vagrant-cloud", "--json", timeout=400)
+        assert ran.code == 0, ran.err
+        told = [(row["box"], row["provider"], row["state"]) for row in ran.json]
+        assert told == [(NAME, provider, "added and removed") for provider in PROVIDERS]
+        assert {row["sha256"] for row in ran.json} == {boxes.row(provider)["sha256"] for provider in PROVIDERS}
+        assert registry.violations == []
 
 
 @contextmanager
