@@ -190,7 +190,8 @@ class LocalMachines:
         ssh.make_key(folder / "host_key", instance)
         data = {**order.user_data, **self._login(folder, order.user, order.user_data)}
         write_seed(folder / "seed.iso", userdata.write(data), userdata.metadata(instance, instance))
-        base, size = Path(order.image.id) / "disk.qcow2", f"{self._settings.disk}G"
+        base = Path(order.image.id) / "disk.qcow2"
+        size = self._disk(base)
         process.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", folder / "disk.qcow2", size])
         for path in folder.iterdir():
             path.chmod(0o600)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import msgspec
 import psutil
 import pytest
 
-from cloud import names, ssh, userdata, wait
+from cloud import names, process, ssh, userdata, wait
 from cloud.base import Image, Order, Vm
 from cloud.errors import InputError, KitError, NotFound
 from cloud.local.cloud import LocalCloud
@@ -173,6 +174,16 @@ def test_one_that_could_not_be_started_is_not_there(cloud: LocalCloud) -> None:
     with pytest.raises(KitError, match="qemu"):  # its machine has 255 processors at the most
         cloud.machines.create(dataclasses.replace(order(cloud), size="300x128"))
     assert [each.id for each in cloud.machines.list()] == before and cloud.machines.halves() == []
+
+
+def test_its_disk_is_no_smaller_than_that_of_its_image(built: Built, cloud: LocalCloud, tmp_path: Path) -> None:
+    """Its end would be cut off."""
+    small = LocalCloud(msgspec.structs.replace(settings(built, tmp_path / "store"), disk=1))
+    made = small.machines.create(order(cloud))
+    disk = tmp_path / "store/machines" / made.id / "disk.qcow2"
+    told = process.run(["qemu-img", "info", "-U", "--output=json", disk]).text
+    small.machines.erase(made)
+    assert json.loads(told)["virtual-size"] == 2 << 30
 
 
 @pytest.mark.parametrize("size", ["big", "2x", "x4096", "2x4096 ", "2X4096", "0x0"])
