@@ -100,7 +100,8 @@ def _read(archive: tarfile.TarFile, name: str) -> bytes:
 
 def test_the_disk_of_virtualbox_is_a_stream_that_stands_alone(boxes: Boxed, tmp_path: Path) -> None:
     with tarfile.open(boxes.archive("virtualbox"), "r:gz") as archive:
-        archive.extractall(tmp_path, filter="data")
+        for name in ("box.ovf", "box-disk001.vmdk", "Vagrantfile"):
+            (tmp_path / name).write_bytes(_read(archive, name))
     told = subprocess.run(
         ["qemu-img", "info", "--output=json", tmp_path / "box-disk001.vmdk"], capture_output=True, text=True, check=True
     )
