@@ -5,7 +5,8 @@ more for each call and each way in which that call may end. What must hold is sa
 that does not say whose it is and until when; a label that is out has a VM that is online; what one cloud does is no
 other one's business; no traceback; the same command again comes to its end.
 
-Each call ends in one way of each sort, in turn; with EVERY_FAULT in the environment in every way, which takes an hour.
+Each call is done and its answer lost, and ends in one of the other ways, in turn; with EVERY_FAULT in the environment
+in each of them, which takes an hour.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ pytestmark = [pytest.mark.matrix, pytest.mark.timeout(1500)]
 START = ("runners.start", *named(*CLOUDS))
 STOP = ("runners.stop", *named(*CLOUDS))
 REAP = ("runners.reap", *named(*CLOUDS))
-SORTS = (("lost",), ("reset", "silent", "broken", "throttled"), ("refused", "denied", "capacity"))
-"""How a call may end: done, and nobody hears of it; not done, and to be asked again; not done, and for good."""
+SORTS = (("lost",), ("reset", "refused", "silent", "denied", "broken", "capacity", "throttled"))
+"""How a call may end: done, and nobody hears of it; not done, to be asked again or for good."""
 
 
 @pytest.fixture

@@ -48,6 +48,8 @@ def test_a_second_time_changes_nothing(arm: Arm, cloud: AzureCloud) -> None:
 
 
 def test_is_looked_at_by_three_calls(arm: Arm, cloud: AzureCloud) -> None:
+    cloud.network.missing()  # and once by a question for the subscription
+    arm.calls.clear()
     assert list(cloud.network.missing()) == [] and len(arm.calls) == 3
 
 
