@@ -121,7 +121,7 @@ def micro(disk: Path) -> dict[str, str]:
         "KM_LOCAL__ACCELERATOR": "tcg",
         "KM_LOCAL__BASE_SHA256": hashlib.sha256(disk.read_bytes()).hexdigest(),
         "KM_LOCAL__BASE_URL": str(disk),
-        "KM_LOCAL__BOOT_TIMEOUT": "120",
+        "KM_LOCAL__BOOT_TIMEOUT": "240",
         "KM_LOCAL__CPUS": "1",
         "KM_LOCAL__DISK": "2",
         "KM_LOCAL__MEMORY": "256",

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
-DEADLINE = 300.0
+DEADLINE = 550.0
 """Seconds after which something that a test waits for will not come any more."""
 
 

@@ -51,7 +51,7 @@ def settings(folder: Path, product: Path) -> dict[str, str]:
         "KM_BOXES__OS": "micro",
         "KM_BOXES__PRODUCT": str(product),
         "KM_LOCAL__ACCELERATOR": "tcg",
-        "KM_LOCAL__BOOT_TIMEOUT": "120",
+        "KM_LOCAL__BOOT_TIMEOUT": "240",
         "KM_LOCAL__CPUS": "1",
         "KM_LOCAL__MEMORY": "256",
     }
