@@ -47,8 +47,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
-LONGEST = ("test_whole.py", "test_runner_faults.py", "test_boxes.py")
-"""That of whole systems is first of all."""
+LONGEST = ("test_l0base.py", "test_runner_faults.py", "test_boxes.py")
+"""The one with the whole base image is first of all."""
 
 
 @pytest.fixture(autouse=True)

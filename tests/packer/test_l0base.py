@@ -1,13 +1,11 @@
-"""Whole systems out of the host's own apt sources: the base image with runners on it, and boxes of Debian. Minutes.
+"""The whole base image, out of the host's own apt sources, and runners on it. Minutes.
 
-Here systemd, cloud-init, docker and podman are the real ones. All is in one file: the image is made once, and no two
-of these are under way at the same time.
+Here systemd, cloud-init and docker are the real ones. All is in one file, so that the image is made once.
 """
 
 from __future__ import annotations
 
 import json
-import tarfile
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +14,9 @@ from typing import Any
 import pytest
 
 from packer.definition import DEFINITIONS, PROVISION
-from tests import sample
 from tests.ci import RUN, STOP, Ci
 from tests.fakes.github import TOKEN, Hub
 from tests.fakes.vendor import Vendor
-from tests.packer.test_boxes import PROVIDERS
 from tests.toolkit import Toolkit
 
 pytestmark = [pytest.mark.vm, pytest.mark.matrix, pytest.mark.timeout(2400)]
@@ -154,32 +150,3 @@ def test_a_runner_on_it_runs_jobs_is_kept_without_credentials_and_comes_back_for
         assert ci.toolkit.run("runners.extend", "--cloud", "local", label, "1d").code == 0
         assert ci.toolkit.run(*STOP, "--run", label, "--destroy").code == 0
         assert ci.vms() == [] and toolkit.processes() == []
-
-
-OF_DOCKER = {"docker-container", "docker-krun", "docker-crun", "docker-knows-krun", "docker-knows-crun"}
-OF_THE_KERNEL = {"kernel-module", "kernel-held", "initramfs-virtio_blk", "initramfs-ahci", "initramfs-sd_mod"}
-OF_THE_PRODUCT = {"product-km", "product-krun", "product-path", "podman-krun"}
-OF_VAGRANT = {"vagrant-keys", "vagrant-keys-mode", "user-sudo", "user-docker"}
-OF_A_COPY = {"no-host-keys", "no-authorized-keys", "own-machine-id", "one-cloud-init-instance", "no-builder"}
-
-
-def test_a_box_of_debian_boots_as_virtualbox_boots_it_and_docker_runs_there(tmp_path: Path) -> None:
-    settings = {"KM_BOXES__OS": "debian", "KM_BOXES__PRODUCT": str(sample.product(tmp_path / "product"))}
-    # Other tests have the processors meanwhile.
-    toolkit = Toolkit(tmp_path / "home", {**settings, "KM_LOCAL__BOOT_TIMEOUT": "480"})
-    built = toolkit.run("boxes.build", "--json", timeout=2300)
-    assert built.code == 0, f"{built.err}\n{toolkit.log()[-4000:]}"
-    assert [row["provider"] for row in built.json] == list(PROVIDERS)
-    with tarfile.open(built.json[0]["file"], "r:gz") as archive:
-        metadata = archive.extractfile("metadata.json")
-        assert metadata and json.load(metadata)["virtual_size"] == 8
-
-    # That it boots under libvirt's controllers was seen by packer.
-    tried = toolkit.run("boxes.test", "--provider", "virtualbox", "--json", timeout=1200)
-    assert tried.code == 0, f"{tried.err}\n{toolkit.log()[-4000:]}"
-    (row,) = tried.json
-    assert "ahci controllers" in row["how"]
-    assert all(check["ok"] for check in row["checks"])
-    wanted = OF_DOCKER | OF_THE_KERNEL | OF_THE_PRODUCT | OF_VAGRANT | OF_A_COPY
-    assert wanted <= {check["name"] for check in row["checks"]}
-    assert toolkit.left() == [] and toolkit.processes() == []
