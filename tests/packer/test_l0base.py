@@ -45,9 +45,10 @@ class Whole:
 @pytest.fixture(scope="module")
 def l0base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
     """Built once, by the command that a person types; with a tool and a file of a vendor besides."""
-    home = tmp_path_factory.mktemp("l0base")
-    vendor = Vendor(home / "vendors")
-    toolkit = Toolkit(home, {"KM_IMAGES__DEFINITION": str(with_a_vendor(vendor, home))})
+    folder = tmp_path_factory.mktemp("vendor")
+    vendor = Vendor(folder / "vendors")
+    settings = {"KM_IMAGES__DEFINITION": str(with_a_vendor(vendor, folder))}
+    toolkit = Toolkit(tmp_path_factory.mktemp("l0base"), settings)
     yield Whole(toolkit, made(toolkit))
     vendor.close()
 
