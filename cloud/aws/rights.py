@@ -1,4 +1,7 @@
-"""Whether we may do what builds and runners do: EC2 is asked for all that changes something, without doing it."""
+"""Whether we may do what builds and runners do: EC2 is asked for what they change, without doing it.
+
+Packer's own list of rights is longer: what it has for other kinds of builds is not asked for.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,22 @@ from cloud.errors import NotAllowed
 _VM, _IMAGE, _GROUP = "i-00000000000000000", "ami-00000000000000000", "sg-00000000000000000"
 """Things that nobody has: what must be named in a question is not ours either."""
 
+_PORT = [{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "192.0.2.1/32"}]}]
 _TAG = {"Key": "km-kind", "Value": "runner"}
 
 ASKED: Mapping[str, Mapping[str, Any]] = {
     "describe_images": {"Owners": ["self"]},
     "create_security_group": {"GroupName": "km-doctor", "Description": "never made"},
     "delete_security_group": {"GroupId": _GROUP},
-    "authorize_security_group_ingress": {
-        "GroupId": _GROUP,
-        "IpPermissions": [
-            {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "192.0.2.1/32"}]}
-        ],
-    },
+    "authorize_security_group_ingress": {"GroupId": _GROUP, "IpPermissions": _PORT},
+    "revoke_security_group_ingress": {"GroupId": _GROUP, "IpPermissions": _PORT},
+    "create_key_pair": {"KeyName": "km-doctor"},
+    "delete_key_pair": {"KeyName": "km-doctor"},
+    "create_image": {"InstanceId": _VM, "Name": "km-doctor"},
+    "deregister_image": {"ImageId": _IMAGE},
+    "delete_snapshot": {"SnapshotId": "snap-00000000000000000"},
+    "delete_volume": {"VolumeId": "vol-00000000000000000"},
+    "delete_network_interface": {"NetworkInterfaceId": "eni-00000000000000000"},
     "run_instances": {"ImageId": _IMAGE, "MinCount": 1, "MaxCount": 1},
     "create_tags": {"Resources": [_VM], "Tags": [_TAG]},
     "delete_tags": {"Resources": [_VM], "Tags": [_TAG]},
