@@ -48,6 +48,8 @@ class Plan:
     reason: str
     variables: Mapping[str, str] = field(default_factory=dict)
     """What packer's files ask for beside what its cloud gives: they are the same from run to run."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """What the image is marked with, beside what every image is."""
 
     @property
     def up_to_date(self) -> bool:
@@ -165,6 +167,7 @@ def _room(cloud: Cloud) -> None:
 
 def _build(plan: Plan, build: Build, cloud: Cloud, packer: Packer, created: str, progress: Progress) -> Image:
     tags = {
+        **plan.tags,
         names.KIND: "image",
         names.IMAGE: plan.definition.name,
         names.BUILD: build.name,

@@ -1,16 +1,22 @@
-"""The product's files, as its build leaves them: looked at here, brought into a VM by packer."""
+"""The product's files, as its build leaves them: made and looked at here, brought into a VM by packer."""
 
 from __future__ import annotations
 
 import hashlib
+import os
+import shlex
 import tarfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from cloud import process
 from cloud.errors import InputError
+from cloud.progress import Progress
+from packer.manifest import Item
 from packer.render import readable
+from packer.settings import ProductSettings
 
 ARCHIVE = "kontain.tar.gz"
 """All that goes under /opt/kontain."""
@@ -20,7 +26,7 @@ INSTALLER = "kkm.run"
 INSIDE = frozenset(f"bin/{name}" for name in ("km", "krun", "docker_config.sh", "podman_config.sh"))
 """What the archive must have for the rest to work."""
 
-_AGAIN = "--product names the folder of kontain.tar.gz and kkm.run, as km's `make release` leaves them"
+_AGAIN = "--product names the folder of kontain.tar.gz and kkm.run, as km's `make release` leaves them; or --checkout"
 
 
 @dataclass(frozen=True)
@@ -32,22 +38,59 @@ class Product:
     """The checksum of each file, by its name."""
 
 
-def found(folder: str) -> Product:
-    """The product in that folder.
+def place(settings: ProductSettings, folder: str = "", checkout: str = "") -> Path:
+    """Where the files are: the folder that is named, or the one that is set, in the checkout where there is one."""
+    root = Path(checkout or settings.checkout).expanduser()
+    return (Path(folder).expanduser() if folder else root / settings.folder).absolute()
+
+
+def found(folder: Path) -> Product:
+    """The product in that folder, as it goes into a VM.
 
     Raises:
         InputError: a file is missing, or is not what its name says.
     """
-    if not folder:
-        raise InputError("no product is named", hint=_AGAIN)
-    readable(folder)
-    root = Path(folder).expanduser().absolute()
-    _archive(root / ARCHIVE)
-    _installer(root / INSTALLER)
-    return Product(root, {name: _sum(root / name) for name in (ARCHIVE, INSTALLER)})
+    readable(str(folder))
+    return Product(folder, {name: item.sha256 for name, item in look(folder, (ARCHIVE, INSTALLER)).items()})
 
 
-def _archive(path: Path) -> None:
+def look(folder: Path, names: Sequence[str]) -> dict[str, Item]:
+    """These files, each with its sum and its size.
+
+    Raises:
+        InputError: a file is missing, or is not what its name says.
+    """
+    for name in names:
+        if name == ARCHIVE:
+            _archive(folder / name, INSIDE)
+        elif name.endswith(".tar.gz"):
+            _archive(folder / name, frozenset())
+        elif name.endswith(".run"):
+            _installer(folder / name)
+    return {name: _item(folder / name) for name in names}
+
+
+_SECRETS = ("AWS_", "AZURE_", "ACTIONS_", "GH_", "GITHUB_TOKEN", "SP_", "VAGRANT_CLOUD_", "HCP_", "ATLAS_")
+
+
+def run(command: str, where: Path, folder: Path, progress: Progress, timeout: float) -> None:
+    """Run one of the product's own commands, which gets none of our secrets. PRODUCT names the folder of its files.
+
+    Raises:
+        KitError: it failed, is not there, or took too long.
+        InputError: it is no command.
+    """
+    try:
+        argv = shlex.split(command)
+    except ValueError as problem:
+        raise InputError(f"{command!r} is no command: {problem}", hint="see [product] in the settings") from problem
+    if not argv:
+        raise InputError("an empty text is no command", hint="see [product] in the settings")
+    kept = {key: text for key, text in os.environ.items() if not key.startswith(_SECRETS)}
+    process.run(argv, cwd=where, env={**kept, "PRODUCT": str(folder)}, on_line=progress.line, timeout=timeout)
+
+
+def _archive(path: Path, inside: frozenset[str]) -> None:
     try:
         with tarfile.open(path, "r:gz") as archive:
             names = set()
@@ -60,7 +103,7 @@ def _archive(path: Path) -> None:
         raise _bad(path, problem.strerror or str(problem)) from problem
     except (tarfile.TarError, EOFError, zlib.error, ValueError) as problem:
         raise _bad(path, str(problem) or type(problem).__name__) from problem
-    if missing := sorted(INSIDE - names):
+    if missing := sorted(inside - names):
         raise _bad(path, f"has no {missing[0]}")
 
 
@@ -78,6 +121,9 @@ def _bad(path: Path, why: str) -> InputError:
     return InputError(f"the product's {path}: {why}", hint=_AGAIN)
 
 
-def _sum(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _item(path: Path) -> Item:
+    try:
+        with open(path, "rb") as file:
+            return Item(hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size)
+    except OSError as problem:
+        raise _bad(path, problem.strerror or str(problem)) from problem

@@ -1,10 +1,12 @@
-"""What can be set about building images: `[images]` and `[packer]` in settings.toml."""
+"""What can be set about what is built: `[images]`, `[packer]`, `[boxes]`, `[product]`, `[release]` in settings.toml."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
+
+from cloud.aws.settings import Region
 
 Version = Annotated[str, Meta(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+\Z")]
 
@@ -45,7 +47,46 @@ class BoxesSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The systems that are meant when no `--os` is given."""
     providers: list[Literal["libvirt", "virtualbox"]]
     """For whom a box is made when no `--provider` is given."""
-    product: str
-    """The folder of kontain.tar.gz and kkm.run, when no `--product` is given."""
     at_once: Annotated[int, Meta(ge=1, le=16)]
     """How many systems are worked on side by side: each has a VM with `local.cpus` and `local.memory`."""
+
+
+class ProductSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The product: what is inside boxes and release AMIs, and what a release consists of."""
+
+    checkout: str
+    """The folder of its repository, when no `--checkout` is given; empty: its files are taken as they are."""
+    folder: str
+    """The folder of its files, when no `--product` is given: relative to the checkout, or else to where one stands."""
+    build: list[str]
+    """The commands that make the files, in order. Each is run in the checkout, without a shell."""
+    files: list[Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z", max_length=100)]]
+    """The files that a release consists of. `kontain.tar.gz` and `kkm.run` are among them."""
+    smoke: str
+    """A command that shows that the files work; empty: none. It is run where the files are, and PRODUCT names the
+    folder."""
+    timeout: Annotated[int, Meta(ge=1, le=86400)]
+    """Seconds that one of these commands may take."""
+
+
+class ReleaseSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """A release: what it is called, and who may use its AMI."""
+
+    repository: str
+    """`owner/name` at GitHub of the product, where its releases are; empty: that of `[github]`."""
+    edge: Version
+    """The version that builds between releases lead to: they are `0.1.0-edge.20261129.1` where this is 0.1.0."""
+    definition: str
+    """The definition of the release AMI, relative to the project; it is built in `aws.region`."""
+    copies: list[Region]
+    """Other regions that a release's AMI is copied to. An edge's is not."""
+    accounts: list[Annotated[str, Meta(pattern=r"^[0-9]{12}\Z")]]
+    """AWS accounts that may use a release's AMI. An edge's is for its own account alone."""
+    groups: list[Literal["all"]]
+    """`all` is everybody, and wants `public` besides."""
+    public: bool
+    """Whether a release's AMI may be for everybody."""
+    tags: dict[str, str]
+    """Tags of the AMI besides ours. `{version}`, `{commit}`, `{base}` and `{time}` are filled in."""
+    keep: Annotated[int, Meta(ge=1)]
+    """How many edge AMIs `release.retire` leaves, in each region."""

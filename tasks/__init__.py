@@ -2,9 +2,9 @@
 
 from invoke.collection import Collection
 
-from tasks import boxes, images, runners
+from tasks import boxes, images, release, runners
 from tasks.doctor import doctor
 from tasks.settings import settings
 from tasks.test import test
 
-ns = Collection(boxes, images, runners, doctor, settings, test)
+ns = Collection(boxes, images, release, runners, doctor, settings, test)

@@ -30,19 +30,19 @@ def build(
     os: Sequence[str], provider: Sequence[str], folder: str, *, force: bool, plan: bool, as_json: bool, yes: bool
 ) -> None:
     """Build what is missing."""
-    settings, shelf = _opened()
-    meant, providers = _meant(os, settings), _providers(provider, settings)
-    brought = product.found(folder or settings.boxes.product)
+    settings, shelf = opened()
+    systems, whom = meant(os, settings), providers(provider, settings)
+    brought = product.found(product.place(settings.product, folder))
     oldest = settings.packer.minimum
 
     def planned(box: Box) -> boxes.Plan:
-        return boxes.plan(box, providers, _cloud(settings, box), shelf, brought, oldest, force=force)
+        return boxes.plan(box, whom, cloud(settings, box), shelf, brought, oldest, force=force)
 
-    answers = _clouds.together([partial(planned, box) for box in meant], 1)
+    answers = _clouds.together([partial(planned, box) for box in systems], 1)
     plans = [each for each, _ in answers if each]
     rows = [_plan_row(each) for each in plans]
     wanted = [each for each in plans if not each.up_to_date]
-    ended: dict[str, KitError | None] = {box.os: error for box, (_, error) in zip(meant, answers, strict=True)}
+    ended: dict[str, KitError | None] = {box.os: error for box, (_, error) in zip(systems, answers, strict=True)}
     if plan or not wanted:
         if rows:
             _console.result(rows, as_json=as_json, text=_plan_text(rows))
@@ -51,11 +51,11 @@ def build(
     _console.say(_plan_text(rows))
     _tools.ensure("images", "local", yes=yes)
     packer = Packer.found(settings.packer)
-    with _console.long_work("boxes.build", partial(_left, shelf)) as console:
+    with _console.long_work("boxes.build", partial(left, shelf)) as console:
 
         def made(each: boxes.Plan) -> boxes.Outcome:
             ear = console.ear(each.box.os if len(wanted) > 1 else "")
-            return boxes.apply(each, _cloud(settings, each.box), packer, shelf, ear)
+            return boxes.apply(each, cloud(settings, each.box), packer, shelf, ear)
 
         outcomes = _clouds.together([partial(made, each) for each in wanted], settings.boxes.at_once)
         ended |= {each.box.os: error for each, (_, error) in zip(wanted, outcomes, strict=True)}
@@ -68,7 +68,7 @@ def build(
 
 def register(os: Sequence[str], provider: Sequence[str], version: str, *, plan: bool, as_json: bool, yes: bool) -> None:
     """Give the local vagrant what is on the shelf."""
-    settings, shelf = _opened()
+    settings, shelf = opened()
     groups = _groups(os, provider, settings, shelf)
     wanted = version or system.environ.get("RELEASE_TAG", "")
     versions = [registration.version_of(wanted, group) for group in groups]
@@ -94,15 +94,15 @@ def register(os: Sequence[str], provider: Sequence[str], version: str, *, plan: 
 
 def test(os: Sequence[str], provider: Sequence[str], *, as_json: bool, yes: bool) -> None:
     """Boot what is on the shelf."""
-    settings, shelf = _opened()
+    settings, shelf = opened()
     groups = _groups(os, provider, settings, shelf)
     tried = [(kept, _load(settings, kept.told.os)) for group in groups for kept in group]
     _tools.ensure("local", yes=yes)
-    with _console.long_work("boxes.test", partial(_left, shelf)) as console:
+    with _console.long_work("boxes.test", partial(left, shelf)) as console:
 
         def one(number: int, kept: Kept, box: Box) -> trial.Trial:
             ear = console.ear()
-            source = _cloud(settings, box).images.source()
+            source = cloud(settings, box).images.source()
             files = render(box.definition, "local", source, settings.packer.minimum)
             with ear.step(f"test {kept.told.os} for {kept.told.provider}", number, len(tried)):
                 return trial.run(kept, box, files, settings.local, shelf, ear)
@@ -119,14 +119,14 @@ def test(os: Sequence[str], provider: Sequence[str], *, as_json: bool, yes: bool
 
 def show(os: Sequence[str], provider: Sequence[str], *, as_json: bool) -> None:
     """Show what is on the shelf."""
-    settings, shelf = _opened()
+    settings, shelf = opened()
     rows = [_row(kept) for kept in _there(os, provider, settings, shelf)]
     _console.result(rows, as_json=as_json, text=_console.table(_COLUMNS, rows, none=_NONE))
 
 
 def clean(os: Sequence[str], provider: Sequence[str], *, plan: bool) -> None:
     """Clear the shelf."""
-    settings, shelf = _opened()
+    settings, shelf = opened()
     gone: list[tuple[str, Callable[[], object]]] = [
         (f"box of {kept.told.os} for {kept.told.provider}", partial(shelf.remove, kept))
         for kept in _there(os, provider, settings, shelf)
@@ -148,12 +148,12 @@ def clean(os: Sequence[str], provider: Sequence[str], *, plan: bool) -> None:
 _NONE = "no boxes; ./inv boxes.build makes some"
 
 
-def _opened() -> tuple[Settings, Shelf]:
+def opened() -> tuple[Settings, Shelf]:
     settings = _settings.load()
     return settings, Shelf(Store.at(settings.local.store).root)
 
 
-def _meant(os: Sequence[str], settings: Settings) -> list[Box]:
+def meant(os: Sequence[str], settings: Settings) -> list[Box]:
     """The boxes of the systems that are named, or else set."""
     named = split(os) or list(settings.boxes.os)
     if not named:
@@ -165,7 +165,7 @@ def _load(settings: Settings, os: str) -> Box:
     return definitions.load(Path(settings.boxes.definitions), os)
 
 
-def _providers(named: Sequence[str], settings: Settings) -> list[Provider]:
+def providers(named: Sequence[str], settings: Settings) -> list[Provider]:
     wanted = list(dict.fromkeys(split(named) or settings.boxes.providers))
     for each in wanted:
         if each not in PROVIDERS:
@@ -188,10 +188,8 @@ def _there(os: Sequence[str], provider: Sequence[str], settings: Settings, shelf
     """
     for each in (systems := split(os)):
         _load(settings, each)
-    providers = _providers(provider, settings) if provider else list(PROVIDERS)
-    return [
-        kept for kept in shelf.all() if (not systems or kept.told.os in systems) and kept.told.provider in providers
-    ]
+    whom = providers(provider, settings) if provider else list(PROVIDERS)
+    return [kept for kept in shelf.all() if (not systems or kept.told.os in systems) and kept.told.provider in whom]
 
 
 def _groups(os: Sequence[str], provider: Sequence[str], settings: Settings, shelf: Shelf) -> list[list[Kept]]:
@@ -212,13 +210,13 @@ def _groups(os: Sequence[str], provider: Sequence[str], settings: Settings, shel
     return groups
 
 
-def _cloud(settings: Settings, box: Box) -> Cloud:
+def cloud(settings: Settings, box: Box) -> Cloud:
     """This machine, on which the box is built: its disk is the box's own, and so is what it starts from."""
     local = msgspec.structs.replace(settings.local, disk=box.disk, base_url="", base_sha256="")
     return connect("local", msgspec.structs.replace(settings, local=local))
 
 
-def _left(shelf: Shelf) -> list[str]:
+def left(shelf: Shelf) -> list[str]:
     """What killed work left there, having looked."""
     left = [str(path) for path in shelf.leftovers()]
     return [f"left behind: {'; '.join(left)}: ./inv boxes.clean removes it" if left else "left behind: nothing"]

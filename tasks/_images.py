@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tasks import _console
+from tasks import _clouds, _console
 
 if TYPE_CHECKING:
     from cloud.base import Cloud, Image
@@ -96,3 +96,13 @@ def outcome_text(outcomes: list[Outcome]) -> str:
         lines.append(f"  {image.id}" + (f" ({image.size / 1e6:.0f} MB)" if image.size else ""))
         lines.append(f"  next: ./inv images.list --cloud {image.cloud}")
     return "\n".join(lines)
+
+
+def left_behind(clouds: Sequence[Cloud]) -> list[str]:
+    """What killed work left there, having looked."""
+    looked = _clouds.ask(clouds, lambda each: each.images.leftovers())
+    left = [f"{each.what} {each.id}" for answer in looked for each in answer.value or ()]
+    blind = [f"could not look on {answer.cloud.name}: {answer.error.message}" for answer in looked if answer.error]
+    if left:
+        return [*blind, f"left behind: {'; '.join(left)}: ./inv images.prune removes it"]
+    return blind or ["left behind: nothing"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -68,7 +68,7 @@ def wanted(
         names.tag(box)
     if named and systems:
         raise InputError("--file and --os are both given", hint="name the files, or the systems")
-    place = _place(to or settings.publish.to, settings)
+    place = place_named(to or settings.publish.to, settings)
     if named:
         chosen = [(Path(each), box, "") for each in dict.fromkeys(named)]
     else:
@@ -95,7 +95,7 @@ def _there(settings: Settings, systems: Sequence[str]) -> list[Kept]:
     return [kept for kept in there if not wanted or kept.told.os in wanted]
 
 
-def _place(to: str, settings: Settings) -> Place:
+def place_named(to: str, settings: Settings) -> Place:
     """Where to.
 
     Raises:
@@ -123,7 +123,7 @@ def published(
         InputError: something is refused. Nothing was sent.
     """
     boxes = _read(wanted, console)
-    with _turns(wanted, boxes):
+    with turns(wanted.place, boxes):
         plans = [
             plan.make(wanted.place, tag, wanted.version, of_it, replace=replace, release=release)
             for tag, of_it in boxes.items()
@@ -139,7 +139,7 @@ def tried(wanted: Wanted, console: _console.Console) -> list[dict[str, Any]]:
     """Publish each box as a trial, add it with vagrant, remove the trial."""
     boxes = _read(wanted, console)
     rows = []
-    with _turns(wanted, boxes):
+    with turns(wanted.place, boxes):
         for tag, of_it in boxes.items():
             planned = plan.make(wanted.place, tag, wanted.version, of_it, replace=False, release=True)
             with _removed(wanted, tag, console):
@@ -221,15 +221,15 @@ def _read(wanted: Wanted, console: _console.Console) -> dict[Tag, list[Box]]:
 
 
 @contextmanager
-def _turns(wanted: Wanted, boxes: dict[Tag, list[Box]]) -> Iterator[None]:
+def turns(place: Place, tags: Iterable[Tag]) -> Iterator[None]:
     """One at a time publishes a box from this machine."""
     from contextlib import ExitStack
 
     folder = platformdirs.user_state_path("kontain") / "publish"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with ExitStack() as held:
-        for tag in sorted(boxes, key=str):
-            path = folder / f"{wanted.place.name}-{tag.org}-{tag.box}.lock"
+        for tag in sorted(tags, key=str):
+            path = folder / f"{place.name}-{tag.org}-{tag.box}.lock"
             what = f"another process has published {tag}"
             waiting = partial(_console.say, f"another process publishes {tag}: waiting")
             held.enter_context(files.turn(path, what=what, timeout=PATIENCE, waiting=waiting))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cloud.base import Cloud, Quota, Vm
     from cloud.github import Github, Job, Runner
     from cloud.runners import Wanted
+    from cloud.settings import GithubSettings
     from tasks._settings import Settings
 
 T = TypeVar("T")
@@ -50,21 +51,26 @@ def chosen(named: Sequence[str], settings: Settings) -> list[str]:
     return list(dict.fromkeys(OURS.get(each, each) for each in wanted))
 
 
-def github(settings: Settings, of: str | Vm) -> Github:
-    """GitHub as the environment names it, for the runners of a repository, or of the one that a VM is for.
-
-    Without a token each call of it says so; a VM can be ended all the same.
-    """
+def account(settings: Settings) -> tuple[GithubSettings, str]:
+    """Where GitHub is, as the environment names it, and the token for it; empty where there is none."""
     import msgspec
-
-    from cloud.github import Github
 
     told = settings.github
     api = os.environ.get("GITHUB_API_URL") or told.api
     server = os.environ.get("GITHUB_SERVER_URL") or told.server
     token = os.environ.get("GH_TOKEN") or os.environ.get("GITHUB_TOKEN", "")
+    return msgspec.structs.replace(told, api=api, server=server), token
+
+
+def github(settings: Settings, of: str | Vm) -> Github:
+    """GitHub, for the runners of a repository, or of the one that a VM is for.
+
+    Without a token each call of it says so; a VM can be ended all the same.
+    """
+    from cloud.github import Github
+
     repository = of if isinstance(of, str) else of.tags.get(names.REPO, "")
-    return Github(msgspec.structs.replace(told, api=api, server=server), token, repository, _actions.mask)
+    return Github(*account(settings), repository, _actions.mask)
 
 
 def repository(settings: Settings) -> str:

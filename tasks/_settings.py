@@ -24,7 +24,7 @@ from cloud.errors import InputError
 from cloud.local.settings import LocalSettings
 from cloud.publish.settings import PublishSettings
 from cloud.settings import GithubSettings, RunnersSettings
-from packer.settings import BoxesSettings, ImagesSettings, PackerSettings
+from packer.settings import BoxesSettings, ImagesSettings, PackerSettings, ProductSettings, ReleaseSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULTS = ROOT / "settings.toml"
@@ -37,6 +37,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     images: ImagesSettings
     packer: PackerSettings
     boxes: BoxesSettings
+    product: ProductSettings
+    release: ReleaseSettings
     local: LocalSettings
     aws: AwsSettings
     azure: AzureSettings

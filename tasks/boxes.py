@@ -9,7 +9,7 @@ from tasks._task import task
 
 _OS = {"os": "a system, as ubuntu-24.04; may be repeated. Without it the setting boxes.os"}
 _PROVIDER = {"provider": "libvirt or virtualbox; may be repeated. Without it the setting boxes.providers"}
-_PRODUCT = {"product": "folder of kontain.tar.gz and kkm.run. Without it the setting boxes.product"}
+_PRODUCT = {"product": "folder of kontain.tar.gz and kkm.run. Without it the setting product.folder"}
 _JSON = {"json": "print the result as JSON"}
 _PLAN = {"plan": "say what would be done, look only"}
 _YES = {"yes": "install missing system packages without asking"}

@@ -71,7 +71,7 @@ def l0base(
     _console.say(_images.plan_text(rows))
     _tools.ensure(*_images.purposes(wanted), yes=yes)
     packer = Packer.found(settings.packer)
-    with _console.long_work("images.l0base", lambda: _left_behind(clouds)) as console:
+    with _console.long_work("images.l0base", lambda: _images.left_behind(clouds)) as console:
 
         def build(each: Cloud) -> Outcome:
             packer.suffices(each.name)
@@ -118,7 +118,7 @@ def validate(c: Context, cloud: list[str], name: str = "", yes: bool = False) ->
     _tools.ensure(*_images.purposes(clouds), yes=yes)
     packer = Packer.found(settings.packer)
     with (
-        _console.long_work("images.validate", lambda: _left_behind(clouds)) as console,
+        _console.long_work("images.validate", lambda: _images.left_behind(clouds)) as console,
         tempfile.TemporaryDirectory() as folder,
     ):
         for number, each in enumerate(clouds, 1):
@@ -231,15 +231,3 @@ def _opened(names: list[str], name: str) -> tuple[Settings, Definition, list[Clo
     definition = load(Path(settings.images.definition), name, settings.images.optional)
     canonical = dict.fromkeys(WORDS.get(each, each) for each in chosen)
     return settings, definition, [connect(each, settings) for each in canonical]
-
-
-def _left_behind(clouds: list[Cloud]) -> list[str]:
-    """What killed work left there, having looked."""
-    from tasks import _clouds
-
-    looked = _clouds.ask(clouds, lambda each: each.images.leftovers())
-    left = [f"{each.what} {each.id}" for answer in looked for each in answer.value or ()]
-    blind = [f"could not look on {answer.cloud.name}: {answer.error.message}" for answer in looked if answer.error]
-    if left:
-        return [*blind, f"left behind: {'; '.join(left)}: ./inv images.prune removes it"]
-    return blind or ["left behind: nothing"]

@@ -87,17 +87,17 @@ class Outcome:
 
 
 def make(place: Place, tag: Tag, version: str, boxes: Sequence[Box], *, replace: bool, release: bool) -> Plan:
-    """Look, and say what is to be done.
+    """Look, and say what is to be done. Without boxes: with what other runs have sent.
 
     Raises:
-        InputError: two boxes are for the same provider and architecture.
+        InputError: two boxes are for the same provider and architecture; or there are none, here and there.
     """
     keys = [(box.provider, box.architecture) for box in boxes]
-    if not keys:
-        raise InputError(f"no box of {tag} is named", hint="./inv boxes.build makes boxes")
     if twice := next((key for key in keys if keys.count(key) > 1), None):
         raise InputError(f"two boxes are for {' '.join(twice)}", hint="name one of them")
     found = place.find(tag, version)
+    if not keys and found is None:
+        raise InputError(f"no box of {tag} is named", hint="./inv boxes.build makes boxes")
     others = [each for each in found.listed if each.key not in keys] if found else []
     defaults = _defaults([*keys, *(each.key for each in others)])
     parts = [_part(place, found, box, replace) for box in boxes]

@@ -49,7 +49,7 @@ def settings(folder: Path, product: Path) -> dict[str, str]:
     return {
         "KM_BOXES__DEFINITIONS": str(folder),
         "KM_BOXES__OS": "micro",
-        "KM_BOXES__PRODUCT": str(product),
+        "KM_PRODUCT__FOLDER": str(product),
         "KM_LOCAL__ACCELERATOR": "tcg",
         "KM_LOCAL__BOOT_TIMEOUT": "240",
         "KM_LOCAL__CPUS": "1",

@@ -85,7 +85,7 @@ def test_a_checksum_that_nobody_has_put_in_is_refused_with_the_way_to_it(system:
     if box.base.sha256:
         return  # somebody has looked it up since
     cloud = connect("local", _settings.load({"KM_LOCAL__STORE": str(tmp_path)}))
-    brought = product.found(str(sample.product(tmp_path / "product")))
+    brought = product.found(sample.product(tmp_path / "product"))
     with pytest.raises(InputError) as refused:
         boxes.plan(box, definitions.PROVIDERS, cloud, Shelf(tmp_path), brought, "1.6.6")
     assert refused.value.message == f"{system}: box.toml has no checksum of {box.base.url}"

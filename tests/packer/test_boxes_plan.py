@@ -40,7 +40,7 @@ def shelf(tmp_path: Path) -> Shelf:
 def plan(cloud: Cloud, shelf: Shelf, tmp_path: Path) -> boxes.Plan:
     """What is to be done when a command was cut short after its build."""
     boxed.box(tmp_path / "definitions", "one", Path("/nowhere/base.qcow2"), "1" * 64)
-    brought = product.found(str(sample.product(tmp_path / "product")))
+    brought = product.found(sample.product(tmp_path / "product"))
     box = load(tmp_path / "definitions", "one")
 
     def now() -> boxes.Plan:

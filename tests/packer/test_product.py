@@ -53,7 +53,7 @@ BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {
 
 
 def test_the_product_is_found_with_the_checksum_of_each_file(tmp_path: Path) -> None:
-    found = product.found(str(sample.product(tmp_path)))
+    found = product.found(sample.product(tmp_path))
     assert found.folder == tmp_path
     for name in ("kontain.tar.gz", "kkm.run"):
         assert found.sums[name] == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
@@ -64,7 +64,7 @@ def test_what_is_none_is_refused_in_one_line_with_the_file(case: str, tmp_path: 
     name, spoil, said = BAD[case]
     spoil(sample.product(tmp_path) / name)
     with pytest.raises(InputError) as refused:
-        product.found(str(tmp_path))
+        product.found(tmp_path)
     assert refused.value.message.startswith(f"the product's {tmp_path / name}: ") and said in refused.value.message
     assert refused.value.message.strip() != f"the product's {tmp_path / name}:"
     assert "--product" in refused.value.hint
@@ -78,13 +78,13 @@ def test_no_bytes_are_a_traceback(tmp_path_factory: pytest.TempPathFactory, nois
     path.write_bytes(content[:place] + noise + content[place:])
     told = [""]
     try:
-        product.found(str(folder))
+        product.found(folder)
     except InputError as refused:
         told = refused.message.splitlines()
     assert len(told) == 1
 
 
-@pytest.mark.parametrize("folder", ["", "/nowhere", "{{ .Vars }}"])
+@pytest.mark.parametrize("folder", ["/nowhere", "{{ .Vars }}"])
 def test_without_a_folder_that_can_be_used_there_is_no_product(folder: str) -> None:
     with pytest.raises(InputError):
-        product.found(folder)
+        product.found(Path(folder))

@@ -1,0 +1,61 @@
+"""What a release consists of: the product's files with their sums, whose they are, and whether they were tried.
+
+It lies beside the files, and is published with them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from cloud import typed
+from cloud.errors import InputError
+from cloud.files import write_json
+from packer.version import Version
+
+NAME = "manifest.json"
+
+
+class Item(Struct, frozen=True, forbid_unknown_fields=True):
+    """A file."""
+
+    sha256: str
+    size: int
+    """Bytes."""
+
+
+class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
+    """All of them."""
+
+    version: str
+    commit: str
+    files: dict[str, Item]
+    smoke: str = ""
+    """The command that was run with these very files, and went well."""
+
+    @property
+    def of(self) -> Version:
+        """Whose files they are."""
+        return Version(self.version, self.commit)
+
+
+def read(folder: Path) -> Manifest | None:
+    """The manifest in that folder; None where there is none.
+
+    Raises:
+        InputError: it can't be read.
+    """
+    path = folder / NAME
+    try:
+        return typed.read(path.read_bytes(), Manifest)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as problem:
+        raise InputError(f"{path}: {problem}", hint="remove it: ./inv release.product writes it anew") from problem
+
+
+def write(folder: Path, manifest: Manifest) -> None:
+    """Put it beside the files, in place of the one before."""
+    write_json(folder / NAME, msgspec.to_builtins(manifest))

@@ -1,0 +1,348 @@
+"""The pieces of a release: how one looks at each, and what is done so that it is there.
+
+    product   the files that a release consists of, with their manifest
+    smoke     a command that shows that they work
+    ami       the release AMI, in each region
+    box       a box for each system and provider
+    github    the release at GitHub, with the files
+
+A piece that is released is never changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cloud.errors import InputError, KitError
+from packer import boxes as box_build
+from packer import manifest
+from packer import product as goods_of
+from packer.definition import load
+from packer.driver import Packer
+from packer.manifest import Manifest
+from tasks import _boxes, _clouds, _console, _publish
+
+if TYPE_CHECKING:
+    from cloud.aws.cloud import AwsCloud
+    from cloud.publish.box import Box as Archive
+    from cloud.publish.names import Tag
+    from cloud.publish.place import Found, Place
+    from packer.box import Box, Provider
+    from packer.product import Product
+    from packer.shelf import Kept, Shelf
+    from tasks._release import Desk
+    from tasks._settings import Settings
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table."""
+
+    piece: str
+    what: str
+    """Which one: a folder, a region, a system and its provider, a repository."""
+    state: str
+    """`missing`; `stale`, of other inputs; `there`; `released`; `unknown`, where one could not look."""
+    does: tuple[str, ...]
+    """What is done for it, in order; nothing: it is as it is to be, or nothing can be done."""
+    why: str
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A piece as it is now."""
+
+    rows: tuple[Row, ...]
+    act: Callable[[_console.Console], bool]
+    """Does what the rows say; whether that was anything."""
+    product: Product | None = None
+    """Of the product alone: its files, where they are those of the version."""
+
+
+def _nothing(console: _console.Console) -> bool:
+    return False
+
+
+def goods(looked: Looked | None) -> Product | None:
+    """The product, if it is there."""
+    return looked.product if looked else None
+
+
+# The product.
+
+
+def product(desk: Desk) -> Looked:
+    """The files, and whose they are."""
+    settings, noted = desk.settings.product, manifest.read(desk.folder)
+    build = tuple(settings.build) if desk.checkout else ()
+
+    def looked(state: str, does: tuple[str, ...], why: str, found: Product | None = None) -> Looked:
+        act = partial(_make, desk, build if "build" in does else ()) if does else _nothing
+        return Looked((Row("product", str(desk.folder), state, does, why),), act, found)
+
+    try:
+        files = goods_of.look(desk.folder, settings.files)
+        found = goods_of.found(desk.folder)
+    except InputError as problem:
+        return looked("missing", ("build",) if build else (), problem.message)
+    if noted and noted.of == desk.version and noted.files == files:
+        size = sum(item.size for item in files.values())
+        return looked("there", (), f"{len(files)} files, {size / 1e6:.0f} MB", found)
+    if noted is None:
+        return looked("stale", ("build",) if build else ("note",), f"nothing says that they are of {desk.version.text}")
+    if noted.of != desk.version:
+        whose = f"{noted.version} of {noted.commit[:10]}"
+        return looked("stale", ("build",) if build else ("note",), f"they are {whose}")
+    other = next(name for name in files if noted.files.get(name) != files[name])
+    return looked("stale", ("build",) if build else (), f"{other} is not the one of {manifest.NAME}")
+
+
+def _make(desk: Desk, commands: Sequence[str], console: _console.Console) -> bool:
+    """Build the files, look at them, and write their manifest."""
+    settings, ear = desk.settings.product, console.ear()
+    for number, command in enumerate(commands, 1):
+        assert desk.checkout is not None  # without one there are no commands
+        with ear.step(command, number, len(commands)):
+            goods_of.run(command, desk.checkout, desk.folder, ear, settings.timeout)
+    files = goods_of.look(desk.folder, settings.files)
+    manifest.write(desk.folder, Manifest(desk.version.text, desk.version.commit, files))
+    return True
+
+
+def smoke(desk: Desk) -> Looked:
+    """Whether the files were tried; no row, where nothing is set that tries them."""
+    command = desk.settings.product.smoke
+    if not command:
+        return Looked((), _nothing)
+    noted = manifest.read(desk.folder)
+    if noted and noted.of == desk.version and noted.smoke == command:
+        return Looked((Row("smoke", command, "there", (), "it went well"),), _nothing)
+    why = "it was not run with these files"
+    return Looked((Row("smoke", command, "missing", ("run",), why),), partial(_try, desk, command))
+
+
+def _try(desk: Desk, command: str, console: _console.Console) -> bool:
+    ear = console.ear()
+    with ear.step(command, 1, 1):
+        goods_of.run(command, desk.checkout or desk.folder, desk.folder, ear, desk.settings.product.timeout)
+    noted = manifest.read(desk.folder)
+    if noted is None or noted.of != desk.version:
+        raise KitError(f"{manifest.NAME} is gone since", hint="./inv release.product writes it anew")
+    manifest.write(desk.folder, msgspec.structs.replace(noted, smoke=command))
+    return True
+
+
+# The release AMI.
+
+
+def regions(settings: Settings) -> list[AwsCloud]:
+    """AWS, where the AMI is built, and where it is copied to."""
+    from cloud.aws.cloud import AwsCloud
+
+    names = dict.fromkeys((settings.aws.region, *settings.release.copies))
+    return [AwsCloud(msgspec.structs.replace(settings.aws, region=each), settings.caller) for each in names]
+
+
+def ami(desk: Desk, product: Product | None, *, force: bool = False) -> Looked:
+    """The AMI in each region."""
+    from packer import ami as amis
+
+    settings, clouds = desk.settings, regions(desk.settings)
+    definition = load(Path(settings.release.definition))
+    planned = amis.plan(
+        definition, desk.version, clouds, product, settings.release, settings.packer.minimum, force=force
+    )
+    rows = tuple(Row("ami", each.region, each.state, each.does, each.why) for each in planned.places)
+    if planned.up_to_date:
+        return Looked(rows, _nothing)
+
+    def act(console: _console.Console) -> bool:
+        if planned.build is None and planned.places[0].image is None:
+            raise InputError("the product is not there, of which the AMI is built", hint="./inv release.product")
+        ended = amis.apply(planned, clouds, partial(_packer, desk, "aws"), console.ear)
+        _clouds.settle(list(ended.items()))
+        return True
+
+    return Looked(rows, act)
+
+
+def _packer(desk: Desk, cloud: str) -> Packer:
+    packer = Packer.found(desk.settings.packer)
+    packer.suffices(cloud)
+    return packer
+
+
+# Boxes.
+
+
+def boxes(desk: Desk, product: Product | None) -> Looked:
+    """A box for each system and provider: built here, and published."""
+    settings, shelf = _boxes.opened()
+    place = _publish.place_named(settings.publish.to, settings)
+    place.check()
+    looks = [partial(_box, desk, box, product, place, shelf) for box in _boxes.meant((), settings)]
+    answers = _clouds.together(looks, len(looks))
+    for _, error in answers:
+        if error:
+            raise error
+    systems = [system for system, _ in answers if system]
+    rows = tuple(row for system in systems for row in system.rows)
+
+    def act(console: _console.Console) -> bool:
+        due = [system for system in systems if any(row.does for row in system.rows)]
+        acts = [partial(_published, desk, system, place, shelf, console.ear(system.box.os)) for system in due]
+        ended = _clouds.together(acts, settings.boxes.at_once)
+        _clouds.settle([(system.box.os, error) for system, (_, error) in zip(due, ended, strict=True)])
+        return bool(due)
+
+    return Looked(rows, act)
+
+
+@dataclass(frozen=True)
+class _System:
+    """A system's boxes."""
+
+    box: Box
+    tag: Tag
+    rows: tuple[Row, ...]
+    plan: box_build.Plan | None
+    """How they come to be; None: nothing is to be built, or there is no product."""
+
+
+def _box(desk: Desk, box: Box, product: Product | None, place: Place, shelf: Shelf) -> _System:
+    from cloud.publish import names
+
+    tag = names.tag(box.name)
+    providers = _boxes.providers((), desk.settings)
+    found = place.find(tag, desk.version.text)
+    if found and found.state == "released" and {each.provider for each in found.listed} >= set(providers):
+        rows = (Row("box", f"{box.os} {each}", "released", (), f"{tag} at {place.name}") for each in providers)
+        return _System(box, tag, tuple(rows), None)
+    cloud = _boxes.cloud(desk.settings, box)
+    oldest = desk.settings.packer.minimum
+    plan = box_build.plan(box, providers, cloud, shelf, product, oldest) if product else None
+    steps = partial(_steps, found, plan, shelf, box, release=not desk.version.edge)
+    told = [(each, *steps(each)) for each in providers]
+    rows = (Row("box", f"{box.os} {each}", state, does, why) for each, state, does, why in told)
+    return _System(box, tag, tuple(rows), plan)
+
+
+def _steps(
+    found: Found | None, plan: box_build.Plan | None, shelf: Shelf, box: Box, provider: Provider, *, release: bool
+) -> tuple[str, tuple[str, ...], str]:
+    """What there is of one provider's box that is not released, what is to be done for it, and why."""
+    out = ("release",) if release else ()
+    here = shelf.get(box.os, provider)
+    listed = [each for each in found.listed if each.key == (provider, box.architecture)] if found else []
+    sent = next((each for each in listed if each.hosted), None)
+    fresh = here if here and plan and provider not in plan.wanted else None
+    if sent and (fresh is None or fresh.told.sha256 == sent.sha256):
+        return "there", out, "sent, and not released"
+    if sent:
+        return "stale", ("upload", *out), "another one was sent"
+    if fresh:
+        return "there", ("upload", *out), "built, and not sent"
+    if here and plan:
+        return "stale", ("build", "upload", *out), plan.reason
+    return "missing", ("build", "upload", *out), plan.reason if plan else "the product is not there"
+
+
+def _published(desk: Desk, system: _System, place: Place, shelf: Shelf, ear: _console.Ear) -> None:
+    """Build what is to be built, send what is not there, and release it where the version is no edge."""
+    from cloud.publish import box as archives
+    from cloud.publish import plan as publication
+    from cloud.publish.transfer import Pace
+
+    settings, does = desk.settings, {step for row in system.rows for step in row.does}
+    if "build" in does:
+        if system.plan is None:
+            raise InputError("the product is not there, of which boxes are built", hint="./inv release.product")
+        box_build.apply(system.plan, _boxes.cloud(settings, system.box), _packer(desk, "local"), shelf, ear)
+    kept = [shelf.get(system.box.os, each) for each in _boxes.providers((), settings)] if "upload" in does else []
+
+    def archive(each: Kept) -> Archive:
+        return archives.read(each.archive, Pace(f"reading {each.told.provider}", each.told.size, ear).at)
+
+    with _publish.turns(place, [system.tag]):
+        read = [archive(each) for each in kept if each]
+        release = not desk.version.edge
+        planned = publication.make(place, system.tag, desk.version.text, read, replace=True, release=release)
+        publication.apply(planned, place, ear, settings.publish.lag)
+
+
+# The release at GitHub.
+
+
+def github(desk: Desk, product: Product | None) -> Looked:
+    """The release with its files: a draft, until somebody says that it is final."""
+    repository = desk.releases.repository
+    there = desk.releases.find(desk.version.tag)
+    wanted = _assets(desk) if product else {}
+
+    def looked(state: str, does: tuple[str, ...], why: str) -> Looked:
+        last = ("publish",) if desk.final and state != "released" else ()
+        row = Row("github", f"{repository} {desk.version.tag}", state, (*does, *last), why)
+        return Looked((row,), partial(_sent, desk, product, wanted) if does else _nothing)
+
+    if there is None:
+        return looked("missing", ("draft", "upload"), "there is no release of this tag")
+    has = {each.name: each.sha256 for each in there.assets if each.uploaded}
+    lacking = [name for name, (_, sha256) in wanted.items() if has.get(name) not in (sha256, "")]
+    if not there.draft:
+        return looked(
+            "released", (), f"without {lacking[0]}, and it stays as it is" if lacking else f"{len(has)} files"
+        )
+    if there.commit != desk.version.commit:
+        raise InputError(
+            f"the draft {there.tag} of {repository} is of {there.commit[:10]}, and not of {desk.version.commit[:10]}",
+            hint=f"remove it at {there.url}, or take another version",
+        )
+    if not product:
+        return looked("there", (), f"a draft of {len(has)} files; the product is not here to compare")
+    if lacking:
+        done = len(wanted) - len(lacking)
+        return looked("stale", ("upload",), f"a draft with {done} of {len(wanted)} files")
+    return looked("there", (), f"a draft with {len(wanted)} files")
+
+
+def _assets(desk: Desk) -> Mapping[str, tuple[Path, str]]:
+    """Each file of the release, with its sum."""
+    noted = manifest.read(desk.folder)
+    files = {name: (desk.folder / name, item.sha256) for name, item in noted.files.items()} if noted else {}
+    whole = goods_of.look(desk.folder, (manifest.NAME,))[manifest.NAME]
+    return {**files, manifest.NAME: (desk.folder / manifest.NAME, whole.sha256)}
+
+
+def _sent(
+    desk: Desk, product: Product | None, wanted: Mapping[str, tuple[Path, str]], console: _console.Console
+) -> bool:
+    """Make the draft, and send what it lacks."""
+    if product is None:
+        raise InputError("the product is not there, of which a release consists", hint="./inv release.product")
+    version, releases, ear = desk.version, desk.releases, console.ear("github")
+    told = "\n".join(f"- {name}: sha256 `{sha256}`" for name, (_, sha256) in wanted.items() if name != manifest.NAME)
+    text = f"Kontain {version.text}, of {version.commit}.\n\n{told}\n"
+    draft = releases.draft(version.tag, version.commit, f"Kontain {version.text}", text, prerelease=version.prerelease)
+    for number, (name, (path, sha256)) in enumerate(wanted.items(), 1):
+        with ear.step(f"send {name}", number, len(wanted)):
+            releases.upload(draft, path, sha256, ear)
+    return True
+
+
+def final(desk: Desk) -> Looked:
+    """Let everybody have it. All else of it is out by then."""
+
+    def act(console: _console.Console) -> bool:
+        there = desk.releases.find(desk.version.tag)
+        if there is None:
+            raise KitError(f"{desk.version.tag} is gone from GitHub", hint="the same command makes it anew")
+        desk.releases.publish(there)
+        return True
+
+    return Looked((), act)

@@ -1,0 +1,232 @@
+"""A release as a table: a row for each piece, looked up anew; and the same table acted on.
+
+What a piece is, how one looks at it and what is done for it, is in `_pieces`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cloud.errors import InputError, KitError
+from packer import manifest, product, version
+from tasks import _actions, _boxes, _clouds, _console, _images, _pieces, _report, _runners, _settings, _tools
+
+if TYPE_CHECKING:
+    from cloud.github.releases import Releases
+
+    from packer.version import Version
+    from tasks._pieces import Looked, Row
+    from tasks._settings import Settings
+
+PIECES = ("ami", "box", "github")
+"""What is made of the product; all of it is meant where nothing is said."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What a release is made with."""
+
+    settings: Settings
+    version: Version
+    checkout: Path | None
+    folder: Path
+    """Where the product's files are, or will be."""
+    final: bool = False
+    """Whether the release at GitHub is for everybody in the end."""
+
+    @property
+    def releases(self) -> Releases:
+        """The product's releases at GitHub."""
+        return _releases(self.settings)
+
+
+def opened(checkout: str, folder: str, told: str, *, final: bool = False) -> Desk:
+    """What the options and the settings mean.
+
+    Raises:
+        InputError: one of them can't be used, or nothing says which version is meant.
+    """
+    settings = _settings.load()
+    where = checkout or settings.product.checkout
+    place = product.place(settings.product, folder, checkout)
+    at = version.look(Path(where).expanduser().absolute()) if where else None
+
+    def edges() -> Iterator[Version]:
+        for each in _releases(settings).all():
+            yield version.Version(each.tag.removeprefix("v"), each.commit)
+
+    noted = manifest.read(place)
+    wanted = version.decide(
+        told or os.environ.get("RELEASE_TAG", ""), at, noted.of if noted else None, edges, settings.release.edge
+    )
+    if final and wanted.edge:
+        raise InputError(f"{wanted.text} is an edge, and none is final", hint="tag a release, or leave --final out")
+    return Desk(settings, wanted, at.folder if at else None, place, final)
+
+
+def _releases(settings: Settings) -> Releases:
+    from cloud.github.releases import Releases
+
+    account, token = _runners.account(settings)
+    return Releases(account, token, settings.release.repository or _runners.repository(settings))
+
+
+def chosen(named: Sequence[str]) -> list[str]:
+    """The pieces that are meant.
+
+    Raises:
+        InputError: one of them is none.
+    """
+    wanted = list(dict.fromkeys(_boxes.split(named))) or list(PIECES)
+    if unknown := [each for each in wanted if each not in PIECES]:
+        raise InputError(f"{unknown[0]!r} is no piece of a release", hint=f"choose from: {', '.join(PIECES)}")
+    return wanted
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was found of a piece, or why nothing was."""
+
+    piece: str
+    looked: Looked | None
+    error: KitError | None = None
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Its rows."""
+        if self.looked:
+            return self.looked.rows
+        return (_pieces.Row(self.piece, "", "unknown", (), self.error.message if self.error else ""),)
+
+
+def look(desk: Desk, wanted: Sequence[str], *, force: bool = False) -> list[Seen]:
+    """The product, and then all that is made of it, side by side."""
+    before = [_seen("product", partial(_pieces.product, desk)), _seen("smoke", partial(_pieces.smoke, desk))]
+    goods = _pieces.goods(before[0].looked)
+    known: Mapping[str, Callable[[], Looked]] = {
+        "ami": partial(_pieces.ami, desk, goods, force=force),
+        "box": partial(_pieces.boxes, desk, goods),
+        "github": partial(_pieces.github, desk, goods),
+    }
+    answers = _clouds.together([partial(_seen, each, known[each]) for each in wanted], len(known))
+    return [*before, *(seen or Seen(piece, None, error) for piece, (seen, error) in zip(wanted, answers, strict=True))]
+
+
+def _seen(piece: str, act: Callable[[], Looked]) -> Seen:
+    try:
+        return Seen(piece, act())
+    except KitError as error:
+        return Seen(piece, None, error)
+
+
+def status(desk: Desk, wanted: Sequence[str], *, as_json: bool, force: bool = False) -> None:
+    """Show the table."""
+    seen = look(desk, wanted, force=force)
+    show(desk, seen, as_json=as_json)
+    _clouds.settle([(each.piece, each.error) for each in seen])
+
+
+def make(task: str, desk: Desk, wanted: Sequence[str], *, as_json: bool, yes: bool, force: bool = False) -> None:
+    """Act on the table, and show what it is then. What fails keeps nothing else from being done.
+
+    Raises:
+        InputError: the product is not there, and nothing makes it.
+        KitError: the product could not be made, or does not work: nothing else was begun. Or a piece failed.
+    """
+    seen = look(desk, wanted, force=force)
+    if not any(row.does for each in seen for row in each.rows):
+        show(desk, seen, as_json=as_json)
+        _clouds.settle([(each.piece, each.error) for each in seen])
+        if not wanted:
+            _there(seen[0])
+        return
+    _there(seen[0])
+    _tools.ensure(*_purposes(seen), yes=yes)
+    with _console.long_work(task, lambda: _left(desk, wanted)) as console:
+        seen = _product_first(desk, seen, wanted, console, force=force)
+        failed = _acted(seen[2:], console)
+        if desk.final and "github" in wanted and not any(failed.values()):
+            failed |= _acted([_seen("github", partial(_pieces.final, desk))], console)
+        now = look(desk, wanted)
+        show(desk, now, as_json=as_json)
+        _clouds.settle([(each.piece, failed.get(each.piece) or each.error) for each in now])
+
+
+def _there(product: Seen) -> None:
+    """The product is there, or will be."""
+    (row,) = product.rows
+    if product.looked and row.state == "missing" and not row.does:
+        raise InputError(row.why, hint="--checkout names the product's repository, --product the folder of its files")
+
+
+def _product_first(
+    desk: Desk, seen: list[Seen], wanted: Sequence[str], console: _console.Console, *, force: bool
+) -> list[Seen]:
+    """Make the product and try it, where that is due; then all else is looked at again, since it depends on that."""
+    made = _done(seen[0], console)
+    tried = _done(_seen("smoke", partial(_pieces.smoke, desk)) if made else seen[1], console)
+    return look(desk, wanted, force=force) if made or tried else seen
+
+
+def _done(seen: Seen, console: _console.Console) -> bool:
+    if seen.error:
+        raise seen.error
+    return bool(seen.looked and seen.looked.act(console))
+
+
+def _acted(seen: Sequence[Seen], console: _console.Console) -> dict[str, KitError | None]:
+    """Do what the rows say, side by side; how each piece ended."""
+    answers = _clouds.together([partial(_done, each, console) for each in seen], max(1, len(seen)))
+    return {each.piece: error for each, (_, error) in zip(seen, answers, strict=True)}
+
+
+def show(desk: Desk, seen: Sequence[Seen], *, as_json: bool) -> None:
+    """The table, on stdout and on the page of a workflow's run."""
+    rows = [_row(desk, row) for each in seen for row in each.rows]
+    kind = "an edge" if desk.version.edge else "a release"
+    head = f"{desk.version.tag}, {kind}, of {desk.version.commit[:10]}"
+    _actions.summary(f"### {head}\n\n{_report.markdown(_COLUMNS, rows)}")
+    _console.result(rows, as_json=as_json, text=f"{head}\n{_console.table(_COLUMNS, rows, none='')}")
+
+
+def _row(desk: Desk, row: Row) -> _console.Row:
+    return {
+        "piece": row.piece,
+        "what": row.what,
+        "state": row.state,
+        "does": list(row.does),
+        "why": row.why,
+        "version": desk.version.text,
+        "commit": desk.version.commit,
+    }
+
+
+_COLUMNS: dict[str, Callable[[Any], str]] = {
+    "piece": str,
+    "what": str,
+    "state": str,
+    "does": ", ".join,
+    "why": str,
+}
+
+
+def _purposes(seen: Sequence[Seen]) -> list[str]:
+    """For what programs have to be on this machine."""
+    does = {each.piece: {step for row in each.rows for step in row.does} for each in seen}
+    wanted = ["images"] if any("build" in does.get(piece, ()) for piece in ("ami", "box")) else []
+    return [*wanted, *(["local"] if "build" in does.get("box", ()) else [])]
+
+
+def _left(desk: Desk, wanted: Sequence[str]) -> list[str]:
+    """What killed work left, having looked."""
+    left = []
+    if "ami" in wanted:
+        left += [f"AWS: {line}" for line in _images.left_behind(_pieces.regions(desk.settings))]
+    if "box" in wanted:
+        left += [f"boxes: {line}" for line in _boxes.left(_boxes.opened()[1])]
+    return [*left, "the same command goes on"]
