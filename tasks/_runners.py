@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from cloud.base import Cloud, Quota, Vm
-    from cloud.github import Github, Job, Runner
+    from cloud.github.runners import Github, Job, Runner
     from cloud.runners import Wanted
     from tasks._settings import Settings
 
@@ -57,7 +57,7 @@ def github(settings: Settings, of: str | Vm) -> Github:
     """
     import msgspec
 
-    from cloud.github import Github
+    from cloud.github.runners import Github
 
     told = settings.github
     api = os.environ.get("GITHUB_API_URL") or told.api

@@ -24,7 +24,7 @@ import requests
 
 from cloud import http, wait
 from cloud.errors import InputError, Interrupted, KitError, NotAllowed, NotFound, TemporaryError
-from cloud.github import Busy, Github, Job, Runner
+from cloud.github.runners import Busy, Github, Job, Runner
 from cloud.settings import GithubSettings
 from tests.fakes import github as fake
 from tests.fakes.github import ACTIONS, ORGANISATION, READER, REPOSITORY, STRANGER, TOKEN, VERSION, Hub, archive
