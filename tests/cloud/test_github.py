@@ -646,7 +646,7 @@ class TestTheFake:
                 {"name": "x", "labels": [], "runner_group_id": 1},
                 "should be non-empty",
             ),
-            ("GET", "/repos/kontainapp/km/releases", None, "nothing that this fake can do"),
+            ("GET", "/repos/kontainapp/km/releases/latest", None, "nothing that this fake can do"),
         ],
     )
     def test_knows_a_call_that_github_does_not_describe(
