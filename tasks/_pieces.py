@@ -281,13 +281,12 @@ def _published(desk: Desk, system: _System, place: Place, shelf: Shelf, ear: _co
 
 def github(desk: Desk, product: Product | None) -> Looked:
     """The release with its files: a draft, until somebody says that it is final."""
-    repository = desk.releases.repository
     there = desk.releases.find(desk.version.tag)
     wanted = _assets(desk) if product else {}
 
     def looked(state: str, does: tuple[str, ...], why: str) -> Looked:
         last = ("publish",) if desk.final and state != "released" else ()
-        row = Row("github", f"{repository} {desk.version.tag}", state, (*does, *last), why)
+        row = Row("github", f"{desk.repository} {desk.version.tag}", state, (*does, *last), why)
         return Looked((row,), partial(_sent, desk, product, wanted) if does else _nothing)
 
     if there is None:
@@ -298,13 +297,10 @@ def github(desk: Desk, product: Product | None) -> Looked:
         return looked(
             "released", (), f"without {lacking[0]}, and it stays as it is" if lacking else f"{len(has)} files"
         )
-    if there.commit != desk.version.commit:
-        raise InputError(
-            f"the draft {there.tag} of {repository} is of {there.commit[:10]}, and not of {desk.version.commit[:10]}",
-            hint=f"remove it at {there.url}, or take another version",
-        )
     if not product:
         return looked("there", (), f"a draft of {len(has)} files; the product is not here to compare")
+    if there.commit != desk.version.commit:
+        return looked("stale", ("draft", "upload"), f"a draft of another commit, {there.commit[:10]}")
     if lacking:
         done = len(wanted) - len(lacking)
         return looked("stale", ("upload",), f"a draft with {done} of {len(wanted)} files")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from cloud.base import Cloud, Leftover, Vm
-    from cloud.github import Github, Runner
+    from cloud.github.runners import Github, Runner
     from cloud.runners import Due
     from tasks._settings import Settings
 

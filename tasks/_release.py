@@ -40,8 +40,13 @@ class Desk:
     """Whether the release at GitHub is for everybody in the end."""
 
     @property
+    def repository(self) -> str:
+        """The product's, at GitHub."""
+        return _repository(self.settings)
+
+    @property
     def releases(self) -> Releases:
-        """The product's releases at GitHub."""
+        """Its releases."""
         return _releases(self.settings)
 
 
@@ -69,11 +74,14 @@ def opened(checkout: str, folder: str, told: str, *, final: bool = False) -> Des
     return Desk(settings, wanted, at.folder if at else None, place, final)
 
 
+def _repository(settings: Settings) -> str:
+    return settings.release.repository or _runners.repository(settings)
+
+
 def _releases(settings: Settings) -> Releases:
     from cloud.github.releases import Releases
 
-    account, token = _runners.account(settings)
-    return Releases(account, token, settings.release.repository or _runners.repository(settings))
+    return Releases(*_runners.account(settings), _repository(settings))
 
 
 def chosen(named: Sequence[str]) -> list[str]:

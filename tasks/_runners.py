@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from cloud.base import Cloud, Quota, Vm
-    from cloud.github import Github, Job, Runner
+    from cloud.github.runners import Github, Job, Runner
     from cloud.runners import Wanted
     from cloud.settings import GithubSettings
     from tasks._settings import Settings
@@ -67,7 +67,7 @@ def github(settings: Settings, of: str | Vm) -> Github:
 
     Without a token each call of it says so; a VM can be ended all the same.
     """
-    from cloud.github import Github
+    from cloud.github.runners import Github
 
     repository = of if isinstance(of, str) else of.tags.get(names.REPO, "")
     return Github(*account(settings), repository, _actions.mask)

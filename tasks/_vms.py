@@ -10,7 +10,7 @@ from tasks import _console
 
 if TYPE_CHECKING:
     from cloud.base import Leftover, Vm
-    from cloud.github import Runner
+    from cloud.github.runners import Runner
     from cloud.runners import Due, Plan, Stopped
 
 

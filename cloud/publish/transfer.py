@@ -78,7 +78,7 @@ class Body:
             raise Interrupted
         block = self._file.read(min(size if size > 0 else web.BLOCK, self._size - self.sent))
         if not block and self.sent < self._size:
-            raise InputError("the box became shorter while it was sent", hint="build it, then again")
+            raise InputError("the file became shorter while it was sent", hint="build it, then again")
         self.sent += len(block)
         self._pace.at(self.sent)
         return block

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cloud import names, wait
 from cloud.base import Cloud, Vm
 from cloud.errors import KitError
-from cloud.github import Busy, Github
+from cloud.github.runners import Busy, Github
 
 UNDO = 5.0
 """Seconds that taking back a start may wait for anything once the caller has stopped us."""

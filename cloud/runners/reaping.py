@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from cloud import names, wait
 from cloud.base import Cloud, Vm
-from cloud.github import Github, Runner
+from cloud.github.runners import Github, Runner
 from cloud.runners import ending
 
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from cloud import names, wait
 from cloud.base import Cloud, Quota, Vm
 from cloud.errors import TemporaryError, TimedOut
-from cloud.github import Github
+from cloud.github.runners import Github
 from cloud.progress import Progress
 from cloud.runners import ending
 

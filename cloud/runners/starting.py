@@ -12,7 +12,7 @@ from datetime import timedelta
 from cloud import console, names, ssh, userdata, wait, work
 from cloud.base import Cloud, Image, Order, Quota, Vm, current
 from cloud.errors import KitError, NotFound, TemporaryError, TimedOut
-from cloud.github import Download, Github
+from cloud.github.runners import Download, Github
 from cloud.progress import Progress
 from cloud.runners import ending, room
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from cloud import keep, names, wait
 from cloud.base import Cloud, Vm
 from cloud.errors import KitError
-from cloud.github import Github, Job
+from cloud.github.runners import Github, Job
 from cloud.progress import Progress
 from cloud.runners import ending
 

@@ -24,7 +24,7 @@ import requests
 
 from cloud import http, wait
 from cloud.errors import InputError, Interrupted, KitError, NotAllowed, NotFound, TemporaryError
-from cloud.github import Busy, Github, Job, Runner
+from cloud.github.runners import Busy, Github, Job, Runner
 from cloud.settings import GithubSettings
 from tests.fakes import github as fake
 from tests.fakes.github import ACTIONS, ORGANISATION, READER, REPOSITORY, STRANGER, TOKEN, VERSION, Hub, archive
@@ -646,7 +646,7 @@ class TestTheFake:
                 {"name": "x", "labels": [], "runner_group_id": 1},
                 "should be non-empty",
             ),
-            ("GET", "/repos/kontainapp/km/releases", None, "nothing that this fake can do"),
+            ("GET", "/repos/kontainapp/km/releases/latest", None, "nothing that this fake can do"),
         ],
     )
     def test_knows_a_call_that_github_does_not_describe(

@@ -8,7 +8,8 @@ import sys
 ROUNDS = """
 import importlib, sys, threading
 from concurrent.futures import ThreadPoolExecutor
-from cloud import github, typed
+from cloud import typed
+from cloud.github import runners as github
 
 sys.setswitchinterval(1e-6)
 page = b'{"runners": [{"id": 1, "name": "a", "status": "online", "busy": false, "labels": [{"name": "b"}]}]}'

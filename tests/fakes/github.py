@@ -1,9 +1,9 @@
 """GitHub as a server: the runners of repositories and organisations, the jobs of runs, what runners are made of.
 
-It keeps runners, tokens and jobs, and holds every call and every answer of its own against GitHub's description
-of its API (tests/data/github-openapi.json, cut from @octokit/openapi 23.0.2, MIT). What it hands out as the
-runner's program is the stub in tests/fakes/runner: config.sh and run.sh as people know them, which speak to this
-server alone. They register, take jobs and do them, on whatever machine they are unpacked.
+It keeps runners, tokens and jobs, and releases as `github_releases` has them, and holds every call and every answer of
+its own against GitHub's description of its API (tests/data/github-openapi.json, cut from @octokit/openapi 23.0.2, MIT).
+What it hands out as the runner's program is the stub in tests/fakes/runner: config.sh and run.sh as people know them,
+which speak to this server alone. They register, take jobs and do them, on whatever machine they are unpacked.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import cache
@@ -36,6 +36,9 @@ from openapi_core.exceptions import OpenAPIError
 from openapi_core.testing import MockRequest, MockResponse
 
 from cloud import wait
+from tests.fakes import github_releases
+from tests.fakes.github_releases import Release
+from tests.fakes.github_wire import Answer, Call, Received, Refusal, error, moment
 from tests.fakes.silence import until_he_hangs_up
 
 REPOSITORY = "kontainapp/km"
@@ -47,6 +50,8 @@ TOKEN = "canary-of-one-who-may-all-5d07"  # noqa: S105  # it opens nothing but t
 READER = "canary-of-one-who-may-look-91b2"
 ACTIONS = "canary-of-a-workflow-by-itself-c3e8"
 """The GITHUB_TOKEN of a workflow."""
+RELEASER = "canary-of-a-workflow-that-may-write-e6d0"
+"""The GITHUB_TOKEN of a workflow with `permissions: contents: write`, which is all that it has."""
 STRANGER = "canary-of-one-who-sees-nothing-77fa"
 EXPIRES = timedelta(hours=1)
 """How long a registration token is good."""
@@ -54,9 +59,11 @@ EXPIRES = timedelta(hours=1)
 TIME_LIMIT = "The job running on runner {} has exceeded the maximum execution time of {} minutes."
 LOST = "The self-hosted runner lost communication with the server."
 
+UPLOADS = github_releases.UPLOADS
 _SPEC = Path(__file__).resolve().parents[1] / "data" / "github-openapi.json"
 _STUB = Path(__file__).parent / "runner"
 _ARCHIVE = re.compile(r"/actions/runner/releases/download/v(?P<v>[\d.]+)/actions-runner-linux-x64-(?P=v)\.tar\.gz")
+_RUNNERS = ("administration", "organization_self_hosted_runners")
 _SCOPE = r"/(?:repos/(?P<repository>[^/]+/[^/]+)|orgs/(?P<organisation>[^/]+))"
 
 
@@ -89,43 +96,6 @@ KINDS = {
     "denied": Fault("*", 403),
 }
 """How any call may end."""
-
-
-@dataclass
-class Refusal(Exception):
-    """An answer that is an error."""
-
-    status: int
-    message: str
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass
-class Answer:
-    """Status, headers, and a body: JSON, or what is sent as it is. None of them: the connection is reset."""
-
-    status: int
-    body: Any = None
-    headers: dict[str, str] = field(default_factory=dict)
-    reset: bool = False
-    silent: bool = False
-
-    @property
-    def sent(self) -> bytes:
-        if self.body is None or isinstance(self.body, bytes):
-            return self.body or b""
-        return json.dumps(self.body).encode()
-
-
-@dataclass
-class Call:
-    """A call that came to the API."""
-
-    method: str
-    path: str
-    query: dict[str, str]
-    headers: Any
-    body: Any
 
 
 @dataclass(eq=False)
@@ -214,9 +184,10 @@ class Hub:
     """When a version may not register any more, and when it gets no more jobs. Other versions are unknown."""
     rights: dict[str, dict[str, str] | None] = field(
         default_factory=lambda: {
-            TOKEN: dict.fromkeys(("administration", "organization_self_hosted_runners", "actions", "checks"), "write"),
-            READER: dict.fromkeys(("administration", "organization_self_hosted_runners", "actions"), "read"),
-            ACTIONS: dict.fromkeys(("actions", "checks"), "read"),
+            TOKEN: dict.fromkeys((*_RUNNERS, "actions", "checks", "contents"), "write"),
+            READER: dict.fromkeys((*_RUNNERS, "actions", "contents"), "read"),
+            ACTIONS: dict.fromkeys(("actions", "checks", "contents"), "read"),
+            RELEASER: {"contents": "write"},
             STRANGER: None,
         }
     )
@@ -234,6 +205,14 @@ class Hub:
     jobs: list[Job] = field(default_factory=list)
     tokens: dict[str, tuple[str, str, datetime]] = field(default_factory=dict)
     """Those that runners register with, or are removed: what for, whose, until when."""
+    releases: list[Release] = field(default_factory=list)
+    tags: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Of each repository, with what they are put on."""
+    branches: list[str] = field(default_factory=lambda: ["master"])
+    immutable: bool = True
+    """Whether releases of these repositories can't be changed once they are published."""
+    tells_digest: bool = True
+    """Whether files are told with their sums."""
 
     def __enter__(self) -> Hub:
         self._ids = count(1000)
@@ -317,6 +296,31 @@ class Hub:
             entry = Entry(next(self._ids), owner, name, _labels(labels), version=version, as_told=(online, busy))
             self.runners.append(entry)
             return entry
+
+    def add_release(
+        self,
+        tag: str,
+        files: Mapping[str, bytes] | None = None,
+        *,
+        draft: bool = False,
+        commit: str = "master",
+        repository: str = REPOSITORY,
+    ) -> Release:
+        """A release with these files."""
+        with self._news:
+            made = Release(next(self._ids), repository, tag, commit, draft=True)
+            for name, content in (files or {}).items():
+                made.add(next(self._ids), name, content)
+            self.releases.append(made)
+            if not draft:
+                github_releases.publish(self, made)
+            return made
+
+    def release(self, tag: str) -> Release:
+        """The one release of that tag, draft or not."""
+        with self._news:
+            (found,) = (each for each in self.releases if each.tag == tag)
+            return found
 
     def find(self, name: str) -> Entry | None:
         """The runner of that name."""
@@ -408,7 +412,7 @@ class Hub:
 
     # Answers.
 
-    def answer(self, method: str, target: str, headers: Any, body: bytes) -> Answer:
+    def answer(self, method: str, target: str, headers: Any, body: bytes | Received) -> Answer:
         """The answer to a request."""
         path = urlsplit(target).path
         fault = self._fault(f"{method} {path}")
@@ -418,9 +422,11 @@ class Hub:
                 answer = self._answer(method, target, headers, body)
                 if not fault.after:
                     return answer
-            elif path.startswith(("/repos/", "/orgs/")):
+            elif isinstance(body, Received) and (fault.reset or fault.status >= 500):
+                self._answer(method, target, headers, replace(body, whole=False))
+            elif path.startswith(("/repos/", "/orgs/", UPLOADS)):
                 self._note(method, target, headers, body)
-            told = fault.body if fault.body is not None else json.dumps(_error(fault.status, "as was asked for"))
+            told = fault.body if fault.body is not None else json.dumps(error(fault.status, "as was asked for"))
             sent = told if isinstance(told, bytes) else told.encode()
             return Answer(fault.status, sent, dict(fault.headers), reset=fault.reset, silent=fault.silent)
         return self._answer(method, target, headers, body)
@@ -436,9 +442,9 @@ class Hub:
                     return fault
         return None
 
-    def _answer(self, method: str, target: str, headers: Any, body: bytes) -> Answer:
+    def _answer(self, method: str, target: str, headers: Any, body: bytes | Received) -> Answer:
         path = urlsplit(target).path
-        if path.startswith("/_runner/"):
+        if path.startswith("/_runner/") and isinstance(body, bytes):
             return self._to_runner(path, body.decode())
         if found := _ARCHIVE.fullmatch(path):
             return Answer(200, archive(found["v"]), {"Content-Type": "application/gzip"})
@@ -446,6 +452,8 @@ class Hub:
             self._settle()
             call = self._note(method, target, headers, body)
             answer = self._to_api(call)
+            if answer.reset:
+                return answer
             if wrong := contract().answer(call, answer):
                 return self._violated(wrong)
             limits = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": str(self.remaining)}
@@ -453,17 +461,20 @@ class Hub:
                 answer.status, answer.body, {**limits, "X-RateLimit-Reset": str(int(self.resets)), **answer.headers}
             )
 
-    def _note(self, method: str, target: str, headers: Any, body: bytes) -> Call:
+    def _note(self, method: str, target: str, headers: Any, body: bytes | Received) -> Call:
         split = urlsplit(target)
-        given = json.loads(body) if body else None
-        call = Call(method, split.path, dict(parse_qsl(split.query, keep_blank_values=True)), headers, given)
+        received = body if isinstance(body, Received) else None
+        given = json.loads(body) if body and isinstance(body, bytes) else None
+        path = split.path.removeprefix(UPLOADS.rstrip("/")) if received else split.path
+        query = dict(parse_qsl(split.query, keep_blank_values=True))
+        call = Call(method, path, query, headers, given, received)
         with self._news:
             self.asked.append(call)
         return call
 
     def _violated(self, wrong: str) -> Answer:
         self.violations.append(wrong)
-        return Answer(500, _error(500, f"this is no call of GitHub's API: {wrong}"))
+        return Answer(500, error(500, f"this is no call of GitHub's API: {wrong}"))
 
     def _to_api(self, call: Call) -> Answer:
         try:
@@ -476,7 +487,7 @@ class Hub:
                     owner = self._allowed(call, found, right)
                     return do(self, call, owner, found)
         except Refusal as refusal:
-            return Answer(refusal.status, _error(refusal.status, refusal.message), refusal.headers)
+            return refusal.answer
         return self._violated(f"{call.method} {call.path} is nothing that this fake can do")
 
     def _let_in(self, call: Call) -> None:
@@ -506,11 +517,19 @@ class Hub:
             raise Refusal(403, "Resource not accessible by integration", named)
         return there
 
+    def may_write(self, call: Call, right: str) -> bool:
+        """Whether the one who asks has that right, for more than a look."""
+        return (self.rights[call.headers["Authorization"].removeprefix("Bearer ")] or {}).get(right) == "write"
+
+    def number(self) -> int:
+        """An id that nothing has."""
+        return next(self._ids)
+
     def _listed(self, call: Call, owner: str, _: re.Match[str]) -> Answer:
         ours = [each for each in self.runners if each.owner == owner]
         if name := call.query.get("name"):
             ours = [each for each in ours if name.lower() in each.name.lower()]
-        rows, headers = self._page(call, ours)
+        rows, headers = self.page(call, ours)
         return Answer(200, {"total_count": len(ours), "runners": [self._told(each) for each in rows]}, headers)
 
     def _told(self, entry: Entry) -> dict[str, Any]:
@@ -529,7 +548,7 @@ class Hub:
             "version": entry.version,
         }
 
-    def _page(self, call: Call, rows: list[Any]) -> tuple[list[Any], dict[str, str]]:
+    def page(self, call: Call, rows: list[Any]) -> tuple[list[Any], dict[str, str]]:
         """The rows of the page that is asked for, and where the others are."""
         each = min(int(call.query.get("per_page", 30)), 100)
         page = int(call.query.get("page", 1))
@@ -617,16 +636,16 @@ class Hub:
         if found["version"] not in self.deprecations:
             raise Refusal(404, "Not Found")
         registration, runtime = self.deprecations[found["version"]]
-        told = {"runner_version": found["version"], "runtime_deprecates_at": _moment(runtime)}
+        told = {"runner_version": found["version"], "runtime_deprecates_at": moment(runtime)}
         # GitHub leaves this one out as long as there is no date.
-        return Answer(200, {**told, "registration_deprecates_at": _moment(registration)} if registration else told)
+        return Answer(200, {**told, "registration_deprecates_at": moment(registration)} if registration else told)
 
     def _jobs(self, call: Call, owner: str, found: re.Match[str]) -> Answer:
         wanted = (owner, int(found["run"]), int(found["attempt"]))
         ours = [job for job in self.jobs if (job.repository, job.run, job.attempt) == wanted]
         if not ours:
             raise Refusal(404, "Not Found")
-        rows, headers = self._page(call, ours)
+        rows, headers = self.page(call, ours)
         return Answer(200, {"total_count": len(ours), "jobs": [self._job(job) for job in rows]}, headers)
 
     def _job(self, job: Job) -> dict[str, Any]:
@@ -639,8 +658,8 @@ class Hub:
                 "status": "completed" if how else job.status,
                 "conclusion": how,
                 "number": number,
-                "started_at": _moment(job.created),
-                "completed_at": _moment(job.ended) if how else None,
+                "started_at": moment(job.created),
+                "completed_at": moment(job.ended) if how else None,
             }
             for number, (step, how) in enumerate(job.steps, 1)
             if job.status != "queued"
@@ -660,9 +679,9 @@ class Hub:
             "check_run_url": f"{api}/check-runs/{job.id}",
             "status": job.status,
             "conclusion": job.conclusion,
-            "created_at": _moment(job.created),
-            "started_at": _moment(job.created),
-            "completed_at": _moment(job.ended),
+            "created_at": moment(job.created),
+            "started_at": moment(job.created),
+            "completed_at": moment(job.ended),
             "labels": list(job.labels),
             "runner_id": runner.id if runner else None,
             "runner_name": name,
@@ -677,7 +696,7 @@ class Hub:
             raise Refusal(404, "Not Found")
         place = {"path": ".github", "blob_href": "", "start_line": 1, "end_line": 1}
         none = {"start_column": None, "end_column": None, "title": "", "raw_details": ""}
-        rows, headers = self._page(call, job.annotations)
+        rows, headers = self.page(call, job.annotations)
         told = [{**place, **none, "annotation_level": "failure", "message": message} for message in rows]
         return Answer(200, told, headers)
 
@@ -836,6 +855,7 @@ _ROUTES: tuple[tuple[str, str, str, Callable[[Hub, Call, str, re.Match[str]], An
     ("GET", r"/actions/runners/deprecations/(?P<version>[^/]+)", "administration", Hub._deprecated),
     ("GET", r"/actions/runs/(?P<run>\d+)/attempts/(?P<attempt>\d+)/jobs", "actions", Hub._jobs),
     ("GET", r"/check-runs/(?P<id>\d+)/annotations", "checks", Hub._annotations),
+    *github_releases.ROUTES,
 )
 
 
@@ -844,14 +864,16 @@ class Contract:
 
     UNDESCRIBED = re.compile(_SCOPE + r"/actions/runners/deprecations/[^/]+")
     """New in September 2026, and not in the description yet."""
-    ANYWHERE = (401, 403, 404, 429, 500)
-    """Not logged in, no right, not there, too often, broken: described for no call, or for few, and told at any.
+    ANYWHERE = (400, 401, 403, 404, 429, 500)
+    """No sense, not logged in, no right, not there, too often, broken: described for no call or few, told at any.
 
     That DELETE of a runner answers 404 is one of these.
     """
+    CHANGED = re.compile(_SCOPE + r"/releases/(?:assets/)?\d+")
+    """What can be changed: that a change is refused (422) is described for what is new alone."""
 
     def __init__(self) -> None:
-        self._spec = json.loads(_SPEC.read_text(), object_hook=_nullable)
+        self._spec = json.loads(_SPEC.read_text(), object_hook=_meant)
         self._openapi = OpenAPI.from_dict(self._spec)
         # The words of a path before its parameters: `downloads` is no runner's id.
         paths = sorted(self._spec["paths"], key=lambda path: path.count("{"))
@@ -881,6 +903,8 @@ class Contract:
         described = operation is not None and str(answer.status) in operation["responses"]
         if not described and (answer.status in self.ANYWHERE or self.UNDESCRIBED.fullmatch(call.path)):
             return ""
+        if not described and answer.status == 422 and self.CHANGED.fullmatch(call.path):
+            return ""
         if not described:
             return f"{call.method} {call.path} never answers {answer.status}"
         told = MockResponse(answer.sent, answer.status, answer.headers)
@@ -905,10 +929,16 @@ class Contract:
         return ""
 
 
-def _nullable(described: dict[str, Any]) -> dict[str, Any]:
-    """A list of words of which none may be there too: GitHub means it, and does not list it."""
+def _meant(described: dict[str, Any]) -> dict[str, Any]:
+    """What GitHub means, and does not list.
+
+    Where none of a list of words may be there too, that is one of them. And a file may be a `starter`, as "Upload a
+    release asset" says.
+    """
     if described.get("nullable") and None not in described.get("enum", [None]):
         described["enum"].append(None)
+    if described.get("enum") == ["uploaded", "open"]:
+        described["enum"].append("starter")
     return described
 
 
@@ -919,6 +949,9 @@ def contract() -> Contract:
 
 
 def _request(call: Call) -> MockRequest:
+    if call.received:
+        kind = call.headers.get("Content-Type", "")
+        return MockRequest("https://uploads.github.com", call.method, call.path, args=call.query, content_type=kind)
     body = json.dumps(call.body).encode() if call.body is not None else b""
     return MockRequest("https://api.github.com", call.method, call.path, args=call.query, data=body)
 
@@ -945,7 +978,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
     """Else who calls at the same time as five others waits for a second."""
 
-    def handle_error(self, *_: object) -> None:
+    def handleerror(self, *_: object) -> None:
         """A caller who went away is no error."""
 
 
@@ -959,12 +992,12 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def _any(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self._received() if self.path.startswith(UPLOADS) else self._read()
         try:
             answer = self.hub.answer(self.command, self.path, self.headers, body)
         except Exception as bug:  # noqa: BLE001  # nobody would learn of it
             self.hub.violations.append(f"{self.command} {self.path}: a bug in the fake: {bug!r}")
-            answer = Answer(500, _error(500, "a bug in the fake"))
+            answer = Answer(500, error(500, "a bug in the fake"))
         if answer.reset:
             self.close_connection = True
             if answer.silent:
@@ -979,15 +1012,23 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer.sent)
 
+    def _read(self) -> bytes:
+        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+    def _received(self) -> Received:
+        """A file, of which nothing is kept: it may be large."""
+        announced = self.headers.get("Content-Length")
+        left, size, summed = int(announced or 0), 0, hashlib.sha256()
+        try:
+            while block := self.rfile.read(min(left - size, 1 << 18)):
+                summed.update(block)
+                size += len(block)
+        except OSError:
+            pass  # he went away in the middle
+        self.close_connection = self.close_connection or size < left or announced is None
+        return Received(size, summed.hexdigest(), size == left, announced is not None)
+
     do_GET = do_PUT = do_PATCH = do_POST = do_DELETE = _any  # noqa: N815  # so http.server calls them
-
-
-def _error(status: int, message: str) -> dict[str, str]:
-    return {"message": message, "documentation_url": "https://docs.github.com/rest", "status": str(status)}
-
-
-def _moment(moment: datetime | None) -> str | None:
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if moment else None
 
 
 def _busy(entry: Entry) -> bool:

@@ -1,0 +1,1 @@
+"""GitHub, by its REST API: runners and the jobs that they do, and the releases of a repository."""
