@@ -43,4 +43,5 @@ def product(folder: Path, files: Mapping[str, str] = FILES, installer: str = KKM
             member.size, member.mode = len(text.encode()), 0o755
             archive.addfile(member, io.BytesIO(text.encode()))
     (folder / "kkm.run").write_text(installer)
+    (folder / "kontain_bin.tar.gz").write_bytes((folder / "kontain.tar.gz").read_bytes())
     return folder

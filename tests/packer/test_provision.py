@@ -143,7 +143,7 @@ class TestTheProduct:
         assert not (tmp_path / "installed").exists()
 
     def test_whose_module_can_not_be_installed_ends_the_build(self, tmp_path: Path) -> None:
-        found = product.found(str(sample.product(tmp_path, installer="#!/bin/sh\necho no headers\nexit 3\n")))
+        found = product.found(sample.product(tmp_path, installer="#!/bin/sh\necho no headers\nexit 3\n"))
         shutil.copy(PROVISION / "product.sh", tmp_path)
         (tmp_path / "product.sums").write_text("".join(f"{each}  {name}\n" for name, each in found.sums.items()))
         ran = subprocess.run(["sh", "./product.sh"], cwd=tmp_path, capture_output=True, text=True, check=False)

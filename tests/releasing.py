@@ -1,0 +1,204 @@
+"""Whoever makes releases: the product's repository, GitHub, AWS and a registry as servers, the toolkit in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloud import names, wait
+from packer import boxes
+from packer.shelf import STORY, Shelf
+from tasks import _boxes, _pieces, _release
+from tests import act, publishing, sample
+from tests.fakes.ec2 import POLICY, Ec2
+from tests.fakes.github import REPOSITORY, Hub
+from tests.fakes.guests import Paper
+from tests.fakes.registry_wire import Registry
+from tests.packer import boxed
+from tests.publishing import Desk
+from tests.toolkit import ROOT, Ran
+
+RELEASE = POLICY.with_name("aws-release.json")
+
+BUILD = """\
+#!/bin/sh
+# Makes the product: here by copying it.
+set -eu
+echo built >> "$PRODUCT/../builds"
+mkdir -p build
+cp src/* build/
+"""
+
+SMOKE = """\
+#!/bin/sh
+set -eu
+echo tried >> "$PRODUCT/../tries"
+tar -t -z -f "$PRODUCT/kontain.tar.gz" | grep -q bin/km
+"""
+
+
+def checkout(folder: Path) -> Path:
+    """The product's repository: it has the sample, and what `builds` and smoke tests it."""
+    sample.product(folder / "src")
+    (folder / "build.sh").write_text(BUILD)
+    (folder / "smoke.sh").write_text(SMOKE)
+    (folder / ".gitignore").write_text("/build/\n/builds\n/tries\n")
+    act.repository(folder, REPOSITORY)
+    return folder
+
+
+def settings(definitions: Path) -> dict[str, str]:
+    """The settings with which the sample is the product, and the micro guest what it goes into."""
+    return {
+        "CI": "true",
+        "KM_PRODUCT__BUILD": "sh build.sh",
+        "KM_PRODUCT__SMOKE": "sh smoke.sh",
+        "KM_RELEASE__DEFINITION": str(ROOT / "tests/definitions/release.toml"),
+        **{key: text for key, text in boxed.settings(definitions, Path("build")).items() if "PRODUCT" not in key},
+    }
+
+
+@dataclass
+class Maker:
+    """One who makes releases."""
+
+    desk: Desk
+    km: Path
+    hub: Hub
+    ec2: Ec2
+    registry: Registry
+    extra: dict[str, str] = field(default_factory=dict)
+
+    def run(self, task: str, *words: str, **variables: str) -> Ran:
+        """Run a task of releases on the checkout, to its end."""
+        where = () if task == "retire" else ("--checkout", str(self.km))
+        return self.desk.run(f"release.{task}", *where, *words, **{**self.extra, **variables})
+
+    def rows(self, *words: str, task: str = "status", **variables: str) -> list[dict[str, Any]]:
+        """The table."""
+        ran = self.run(task, "--json", *words, **variables)
+        assert ran.code == 0, ran.err
+        return list(json.loads(ran.out))
+
+    def table(self, *words: str, **variables: str) -> dict[str, tuple[str, str]]:
+        """The table: state and what is to be done, by piece; of several regions or providers by which one."""
+        rows = self.rows(*words, **variables)
+        many = [row["piece"] for row in rows]
+        return {
+            row["what"] if many.count(row["piece"]) > 1 else row["piece"]: (row["state"], ", ".join(row["does"]))
+            for row in rows
+        }
+
+    def tag(self, name: str) -> None:
+        """Put a tag on the checkout's HEAD."""
+        act.git(self.km, "tag", name)
+
+    def commit(self, text: str = "more") -> str:
+        """A new commit of the product; which it is."""
+        (self.km / "src/notes").write_text(text)
+        act.git(self.km, "add", "-A")
+        act.git(self.km, "commit", "-qm", text)
+        return act.git(self.km, "rev-parse", "HEAD").strip()
+
+    def version(self, tag: str, version: str) -> str:
+        """How the registry has a box's version."""
+        found = self.registry.books.version(tag, version)
+        return found.status if found else "nowhere"
+
+    @property
+    def head(self) -> str:
+        """The commit at HEAD."""
+        return act.git(self.km, "rev-parse", "HEAD").strip()
+
+    def opened(self, **variables: str) -> _release.Desk:
+        """What the toolkit itself has opened."""
+        with self._as_told(variables):
+            return _release.opened(str(self.km), "", "")
+
+    @contextlib.contextmanager
+    def _as_told(self, variables: Mapping[str, str]) -> Iterator[None]:
+        told = {**self.desk.settings, **self.extra, **variables, "HOME": str(self.desk.home)}
+        with pytest.MonkeyPatch.context() as patched:
+            for key, text in {**told, "KM_LOCAL__STORE": str(self.desk.store)}.items():
+                patched.setenv(key, text)
+            yield
+
+    def ami(self, *states: str, days_ago: float = 0, of: str = "", commit: str = "", token: str = "aaaaaa") -> str:
+        """An AMI of today's inputs, as a build leaves it that came as far as the states say; its id."""
+        from packer import ami
+
+        with self._as_told({}):
+            desk = _release.opened(str(self.km), "", of)
+            product = _pieces.product(desk).product
+            assert product is not None
+            definition = _pieces.load(Path(desk.settings.release.definition))
+            clouds = _pieces.regions(desk.settings)
+            planned = ami.plan(definition, desk.version, clouds[:1], product, desk.settings.release, "1.6.6", force=True)
+        assert planned.build is not None
+        created = wait.clock.now() - timedelta(days=days_ago)
+        build = names.build_name("MicroRelease", created, token)
+        moment = names.moment(created)
+        told = {
+            **planned.build.tags,
+            names.KIND: "image",
+            names.IMAGE: "MicroRelease",
+            names.BUILD: build,
+            names.CREATED: moment,
+            names.FINGERPRINT: planned.build.fingerprint,
+            **{f"km-{state}": moment for state in states},
+        }
+        return self.ec2.register(build, **told)
+
+    def shelved(self, disk: bytes = b"") -> list[Path]:
+        """Boxes of today's inputs, as a build leaves them."""
+        with self._as_told({}):
+            desk = _release.opened(str(self.km), "", "")
+            product = _pieces.product(desk).product
+            assert product is not None
+            (box,) = _boxes.meant((), desk.settings)
+            shelf = Shelf(self.desk.store)
+            planned = boxes.plan(
+                box, publishing.PROVIDERS, _boxes.cloud(desk.settings, box), shelf, product, "1.6.6", force=True
+            )
+        made = []
+        for provider, mark in planned.marks.items():
+            archive = publishing.built(self.desk.store, provider, disk, box.os, box.name)
+            told = json.loads((archive.parent / STORY).read_text())
+            (archive.parent / STORY).write_text(json.dumps({**told, "fingerprint": mark}))
+            made.append(archive)
+        return made
+
+
+@contextlib.contextmanager
+def makers(home: Path, disk: Path | None = None) -> Iterator[Maker]:
+    """One who makes releases. Without a disk that VMs boot they are only written down."""
+    home.mkdir(parents=True, exist_ok=True)
+    base = disk or home / "disk"
+    base.touch()
+    definitions = boxed.definitions(home / "definitions", base)
+    with (
+        Hub() as hub,
+        Ec2(home / "ec2", base, paper=None if disk else Paper()) as ec2,
+        Registry(home / "registry") as registry,
+    ):
+        ec2.policies = (POLICY, RELEASE)
+        told = {**settings(definitions), **hub.variables, **ec2.variables, **publishing.at(registry)}
+        desk = Desk(home / "home", told)
+        desk.home.mkdir()
+        yield Maker(desk, checkout(home / "km"), hub, ec2, registry)
+        assert ec2.refused == []
+        assert registry.violations == []
+
+
+def pieces(rows: Sequence[Mapping[str, Any]], piece: str) -> list[Mapping[str, Any]]:
+    """The rows of a piece."""
+    return [row for row in rows if row["piece"] == piece]
+
+

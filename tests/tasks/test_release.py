@@ -1,0 +1,338 @@
+"""A release as a table: what is there, what is not, and that publishing makes it so. VMs are only written down here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cloud import names
+from packer.manifest import NAME as MANIFEST
+from tests.fakes.github import READER, REPOSITORY
+from tests.packer.boxed import box
+from tests.publishing import hasty
+from tests.releasing import Maker, makers, pieces
+
+EDGE = re.compile(r"0\.1\.0-edge\.\d{8}\.1")
+FILES = ("kontain.tar.gz", "kontain_bin.tar.gz", "kkm.run")
+BOX = "kontain/micro-kkm-beta3"
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> Iterator[Maker]:
+    with hasty(), makers(tmp_path / "maker") as made:
+        yield made
+
+
+@pytest.fixture
+def built(maker: Maker) -> Maker:
+    """One whose product is built and tried."""
+    assert maker.run("product").code == 0
+    return maker
+
+
+def whole(maker: Maker, **variables: str) -> None:
+    """Everything that a build leaves is there: an AMI, boxes."""
+    maker.ami("proven")
+    maker.shelved()
+
+
+class TestTheProduct:
+    def test_is_built_in_its_checkout_and_has_a_manifest(self, maker: Maker) -> None:
+        assert maker.table(*PIECES_NONE)["product"] == ("missing", "build")
+        ran = maker.run("product", "--json")
+        assert ran.code == 0, ran.err
+        told = json.loads((maker.km / "build" / MANIFEST).read_text())
+        assert EDGE.fullmatch(told["version"]) and told["commit"] == maker.head
+        for name in FILES:
+            content = (maker.km / "build" / name).read_bytes()
+            assert told["files"][name] == {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+        assert told["smoke"] == "sh smoke.sh"
+        assert [(row["piece"], row["state"]) for row in json.loads(ran.out)] == [("product", "there"), ("smoke", "there")]
+
+    def test_that_is_there_is_neither_built_nor_tried_again(self, built: Maker) -> None:
+        assert built.run("product").code == 0
+        assert (built.km / "builds").read_text() == "built\n" and (built.km / "tries").read_text() == "tried\n"
+
+    def test_of_another_commit_is_built_again(self, built: Maker) -> None:
+        built.commit()
+        (row, smoke) = built.rows(task="product")
+        assert (row["state"], smoke["state"]) == ("there", "there")
+        assert (built.km / "builds").read_text() == "built\n" * 2 and (built.km / "tries").read_text() == "tried\n" * 2
+
+    def test_that_was_changed_since_is_stale(self, built: Maker) -> None:
+        (built.km / "build/kkm.run").write_text("#!/bin/sh\n")
+        (row, *_) = built.rows("--piece", "github")
+        assert (row["state"], row["does"], row["why"]) == ("stale", ["build"], f"kkm.run is not the one of {MANIFEST}")
+        taken = built.desk.run("release.product", "--product", str(built.km / "build"), "--json")
+        assert taken.code == 0 and json.loads(taken.out)[0]["does"] == []
+
+    def test_that_does_not_work_ends_it_before_anything_else_begins(self, maker: Maker) -> None:
+        ran = maker.run("publish", KM_PRODUCT__SMOKE="sh -c 'exit 7'")
+        assert ran.code == 1 and "error: sh ended with 7" in ran.err
+        assert maker.hub.releases == [] and maker.registry.books.boxes == {}
+
+    def test_whose_build_fails_says_with_what(self, maker: Maker) -> None:
+        ran = maker.run("product", KM_PRODUCT__BUILD="sh -c 'echo no compiler >&2; exit 3'")
+        assert ran.code == 1 and "error: sh ended with 3: no compiler" in ran.err
+
+    def test_without_a_checkout_is_taken_as_it_is(self, built: Maker) -> None:
+        ran = built.desk.run("release.product", "--product", str(built.km / "build"), "--json")
+        assert ran.code == 0, ran.err
+        assert [row["state"] for row in json.loads(ran.out)] == ["there", "there"]
+        assert (built.km / "builds").read_text() == "built\n"
+
+    def test_that_is_nowhere_is_bad_input(self, maker: Maker) -> None:
+        ran = maker.run("product", KM_PRODUCT__BUILD="")
+        assert ran.code == 2 and "kontain.tar.gz: No such file" in ran.err and "--checkout" in ran.err
+
+    def test_is_built_without_our_secrets(self, maker: Maker) -> None:
+        maker.extra = {"KM_PRODUCT__BUILD": "sh -c 'env > env; sh build.sh'"}
+        assert maker.run("product").code == 0
+        told = (maker.km / "env").read_text()
+        assert "PRODUCT=" in told and "canary" not in told
+
+
+PIECES_NONE = ("--piece", "github")
+
+
+class TestAnEdge:
+    def test_from_nothing_has_everything_missing(self, maker: Maker) -> None:
+        version = maker.rows()[0]["version"]
+        assert EDGE.fullmatch(version)
+        assert maker.table() == {
+            "product": ("missing", "build"),
+            "smoke": ("missing", "run"),
+            "ami": ("missing", "build, prove"),
+            "micro libvirt": ("missing", "build, upload"),
+            "micro virtualbox": ("missing", "build, upload"),
+            "github": ("missing", "draft, upload"),
+        }
+
+    def test_is_there_and_for_nobody_outside(self, built: Maker) -> None:
+        whole(built)
+        rows = built.rows(task="publish")
+        assert {row["state"] for row in rows} == {"there"} and not any(row["does"] for row in rows)
+        (release,) = built.hub.releases
+        assert release.draft and release.prerelease and release.commit == built.head
+        assert {asset.name for asset in release.assets} == {*FILES, MANIFEST}
+        assert built.version(BOX, rows[0]["version"]) == "unreleased"
+        (ami,) = built.ec2.client("ec2").describe_images(Owners=["self"])["Images"]
+        assert ami["Public"] is False
+        tags = {tag["Key"]: tag["Value"] for tag in ami["Tags"]}
+        version = rows[0]["version"]
+        assert (tags["Release"], tags["Name"], tags[names.RELEASE]) == (version, f"Kontain {version}", version)
+        assert tags["Base_AMI_Name"].startswith("micro-22.04") and tags[names.COMMIT] == built.head
+
+    def test_of_a_night_without_a_change_has_nothing_to_do(self, built: Maker) -> None:
+        whole(built)
+        before = built.rows(task="publish")
+        calls = len(built.ec2.calls)
+        again = built.run("publish")
+        assert again.code == 0 and "[1/" not in again.err
+        assert built.rows() == before
+        assert not [call for call, _ in built.ec2.calls[calls:] if not call.startswith(("ec2:Describe", "ec2:Get"))]
+
+    def test_of_the_next_commit_is_another_one(self, built: Maker) -> None:
+        whole(built)
+        first = built.rows(task="publish")[0]["version"]
+        built.commit()
+        (product, *_) = built.rows()
+        assert product["version"] == first.removesuffix("1") + "2"
+
+    def test_is_never_final(self, maker: Maker) -> None:
+        ran = maker.run("publish", "--final")
+        assert ran.code == 2 and "is an edge, and none is final" in ran.err
+
+    def test_whose_base_has_changed_has_a_stale_ami(self, built: Maker) -> None:
+        whole(built)
+        built.ec2.register("micro-22.04-amd64-server-20261201", "099720109477")
+        (row,) = pieces(built.rows(), "ami")
+        assert (row["state"], row["does"]) == ("stale", ["build", "prove"])
+
+
+class TestARelease:
+    def test_is_out_on_all_sides_but_for_the_draft(self, built: Maker) -> None:
+        built.tag("v1.2.3")
+        assert built.run("product").code == 0
+        whole(built)
+        assert built.table() == {
+            "product": ("there", ""),
+            "smoke": ("there", ""),
+            "ami": ("there", "share"),
+            "micro libvirt": ("there", "upload, release"),
+            "micro virtualbox": ("there", "upload, release"),
+            "github": ("missing", "draft, upload"),
+        }
+        rows = built.rows(task="publish", KM_RELEASE__ACCOUNTS="123456789012")
+        assert [row["state"] for row in rows] == ["there", "there", "released", "released", "released", "there"]
+        assert built.version(BOX, "1.2.3") == "active"
+        assert [release.draft for release in built.hub.releases] == [True]
+        (ami,) = built.ec2.client("ec2").describe_images(Owners=["self"])["Images"]
+        asked = {"ImageId": ami["ImageId"], "Attribute": "launchPermission"}
+        told = built.ec2.client("ec2").describe_image_attribute(**asked)["LaunchPermissions"]
+        assert told == [{"UserId": "123456789012"}]
+
+    def test_is_final_when_somebody_says_so(self, built: Maker) -> None:
+        built.tag("v1.2.3")
+        assert built.run("product").code == 0
+        whole(built)
+        rows = built.rows("--final", task="publish")
+        assert [row["state"] for row in rows if row["piece"] != "smoke"] == ["there", *["released"] * 4]
+        (release,) = built.hub.releases
+        assert not release.draft and not release.prerelease and release.tag == "v1.2.3"
+        again = built.run("publish", "--final")
+        assert again.code == 0 and "[1/" not in again.err
+
+    def test_is_not_final_as_long_as_something_has_failed(self, built: Maker) -> None:
+        built.tag("v1.2.3")
+        assert built.run("product").code == 0
+        built.ami("proven")
+        box(Path(built.desk.settings["KM_BOXES__DEFINITIONS"]), "micro", Path("/nowhere/disk"), "0" * 64)
+        ran = built.run("publish", "--final", "--json")
+        assert ran.code == 3, ran.err
+        states = {row["piece"]: row["state"] for row in json.loads(ran.out)}
+        assert (states["ami"], states["box"], states["github"]) == ("released", "missing", "there")
+        assert [release.draft for release in built.hub.releases] == [True]
+
+    def test_never_changes_when_it_is_out(self, built: Maker) -> None:
+        built.tag("v1.2.3")
+        assert built.run("product").code == 0
+        whole(built)
+        assert built.run("publish", "--final").code == 0
+        before = [(asset.name, asset.sha256) for asset in built.hub.releases[0].assets]
+        # Somebody builds it again, with other files: what is out stays.
+        (built.km / "build/kkm.run").write_text("#!/bin/sh\necho other\n")
+        assert built.desk.run("release.product", "--product", str(built.km / "build")).code == 0
+        rows = built.rows(task="publish")
+        assert {row["state"] for row in rows if row["piece"] in ("ami", "box", "github")} == {"released"}
+        assert [(asset.name, asset.sha256) for asset in built.hub.releases[0].assets] == before
+
+    def test_for_everybody_has_to_be_said_twice(self, built: Maker) -> None:
+        built.tag("v1.2.3")
+        assert built.run("product").code == 0
+        built.ami("proven")
+        half = built.run("ami", KM_RELEASE__GROUPS="all")
+        assert half.code == 2 and "release.public is false" in half.err
+        rows = built.rows(task="ami", KM_RELEASE__GROUPS="all", KM_RELEASE__PUBLIC="true")
+        assert pieces(rows, "ami")[0]["state"] == "released"
+        (ami,) = built.ec2.client("ec2").describe_images(Owners=["self"])["Images"]
+        assert ami["Public"] is True
+
+
+class TestCopies:
+    TWO = {"KM_RELEASE__COPIES": "us-west-2,eu-west-1", "KM_RELEASE__ACCOUNTS": "123456789012"}
+
+    @pytest.fixture
+    def released(self, built: Maker) -> Maker:
+        built.tag("v1.2.3")
+        built.extra = dict(self.TWO)
+        assert built.run("product").code == 0
+        built.ami("proven")
+        return built
+
+    def test_are_made_in_each_region_and_shared_there(self, released: Maker) -> None:
+        assert {row["what"]: row["does"] for row in pieces(released.rows(), "ami")} == {
+            "us-east-2": ["share"],
+            "us-west-2": ["copy", "share"],
+            "eu-west-1": ["copy", "share"],
+        }
+        rows = pieces(released.rows(task="ami"), "ami")
+        assert [(row["what"], row["state"]) for row in rows] == [
+            ("us-east-2", "released"),
+            ("us-west-2", "released"),
+            ("eu-west-1", "released"),
+        ]
+
+    def test_that_fail_in_one_region_are_there_in_the_others(self, released: Maker) -> None:
+        released.ec2.copies_fail = {"us-west-2"}
+        ran = released.run("ami", "--json")
+        assert ran.code == 3 and "us-west-2" in ran.err
+        assert {row["what"]: row["state"] for row in pieces(json.loads(ran.out), "ami")} == {
+            "us-east-2": "released",
+            "us-west-2": "missing",
+            "eu-west-1": "released",
+        }
+        released.ec2.copies_fail = set()
+        rows = pieces(released.rows(task="ami"), "ami")
+        assert {row["state"] for row in rows} == {"released"}
+
+    def test_of_an_edge_are_none(self, released: Maker) -> None:
+        released.commit()
+        assert len(pieces(released.rows(), "ami")) == 1
+
+
+class TestRetire:
+    def test_takes_the_older_edges_and_their_snapshots(self, built: Maker) -> None:
+        for day in range(5):
+            built.ami("proven", of=f"0.1.0-edge.2026110{5 - day}.1", days_ago=day, token=f"aaaaa{day}")
+        snapshots = len(built.ec2.client("ec2").describe_snapshots(OwnerIds=["self"])["Snapshots"])
+        planned = built.run("retire", "--keep", "2", "--plan")
+        assert planned.code == 0 and planned.out.count("would remove MicroRelease-") == 3
+        removed = built.run("retire", "--keep", "2", "--json")
+        versions = [row["version"] for row in json.loads(removed.out)]
+        assert versions == [f"0.1.0-edge.2026110{day}.1" for day in (3, 2, 1)]
+        assert len(built.ec2.client("ec2").describe_images(Owners=["self"])["Images"]) == 2
+        assert len(built.ec2.client("ec2").describe_snapshots(OwnerIds=["self"])["Snapshots"]) == snapshots - 3
+        assert built.run("retire", "--keep", "2").out == "nothing to retire\n"
+
+    def test_leaves_releases_what_runs_and_what_is_for_everybody(self, built: Maker) -> None:
+        built.tag("v1.2.3")
+        assert built.run("product").code == 0
+        built.ami("proven", "promoted", token="bbbbbb")
+        used = built.ami("proven", of="0.1.0-edge.20261101.1", days_ago=9, token="cccccc")
+        public = built.ami("proven", of="0.1.0-edge.20261102.1", days_ago=8, token="dddddd")
+        built.ami("proven", of="0.1.0-edge.20261103.1", days_ago=7, token="eeeeee")
+        client = built.ec2.client("ec2")
+        client.run_instances(ImageId=used, MinCount=1, MaxCount=1)
+        client.modify_image_attribute(ImageId=public, LaunchPermission={"Add": [{"Group": "all"}]})
+        built.ami("proven", of="0.1.0-edge.20261104.1", days_ago=6, token="ffffff")
+        removed = built.run("retire", "--keep", "1", "--json")
+        assert [row["version"] for row in json.loads(removed.out)] == ["0.1.0-edge.20261103.1"]
+
+    def test_of_a_version_takes_that_one_and_no_release(self, built: Maker) -> None:
+        built.ami("proven", of="0.1.0-edge.20261101.1", token="aaaaaa")
+        kept = built.ami("proven", of="0.1.0-edge.20261101.2", token="bbbbbb")
+        refused = built.run("retire", "--version", "v1.2.3")
+        assert refused.code == 2 and "1.2.3 is a release, and stays" in refused.err
+        assert built.run("retire", "--version", "0.1.0-edge.20261101.1").code == 0
+        left = built.ec2.client("ec2").describe_images(Owners=["self"])["Images"]
+        assert [each["ImageId"] for each in left] == [kept]
+
+
+class TestWhoMayNot:
+    def test_write_at_github_is_told_which_right_it_takes(self, built: Maker) -> None:
+        ran = built.run("publish", "--piece", "github", GH_TOKEN=READER)
+        assert ran.code == 4 and "Contents: write" in ran.err
+
+    def test_has_no_token_hears_it_and_sees_the_other_rows(self, built: Maker) -> None:
+        ran = built.run("status", "--json", GH_TOKEN="")
+        assert ran.code in (3, 4), ran.err
+        assert "there is no token for GitHub" in ran.err
+        if ran.out:
+            assert {row["piece"]: row["state"] for row in json.loads(ran.out)}["github"] == "unknown"
+
+
+def test_a_piece_that_is_none_is_refused(maker: Maker) -> None:
+    ran = maker.run("status", "--piece", "dvd")
+    assert ran.code == 2 and "choose from: ami, box, github" in ran.err
+
+
+def test_the_table_is_on_the_page_of_a_run(built: Maker, tmp_path: Path) -> None:
+    page = tmp_path / "summary.md"
+    assert built.run("status", GITHUB_STEP_SUMMARY=str(page)).code == 0
+    assert re.search(r"\| github \| " + REPOSITORY + r" v0\.1\.0-edge\.\S+ \| missing \| draft, upload \|", page.read_text())
+
+
+def test_what_another_run_has_sent_is_not_built_again(built: Maker) -> None:
+    """Each night has a new machine, whose shelf is empty."""
+    whole(built)
+    assert built.run("publish", "--piece", "box").code == 0
+    for archive in built.desk.store.glob("boxes/*/*"):
+        archive.unlink()
+    assert {row["state"] for row in pieces(built.rows(), "box")} == {"there"}
+    assert built.run("publish", "--piece", "box").code == 0
