@@ -14,6 +14,8 @@ import pytest
 
 from cloud import names, wait
 from packer import boxes
+from packer import definition as definitions
+from packer.box import PROVIDERS
 from packer.shelf import STORY, Shelf
 from tasks import _boxes, _pieces, _release
 from tests import act, publishing, sample
@@ -138,7 +140,7 @@ class Maker:
             desk = _release.opened(str(self.km), "", of)
             product = _pieces.product(desk).product
             assert product is not None
-            definition = _pieces.load(Path(desk.settings.release.definition))
+            definition = definitions.load(Path(desk.settings.release.definition))
             clouds = _pieces.regions(desk.settings)
             planned = ami.plan(definition, desk.version, clouds[:1], product, desk.settings.release, "1.6.6", force=True)
         assert planned.build is not None
@@ -165,7 +167,7 @@ class Maker:
             (box,) = _boxes.meant((), desk.settings)
             shelf = Shelf(self.desk.store)
             planned = boxes.plan(
-                box, publishing.PROVIDERS, _boxes.cloud(desk.settings, box), shelf, product, "1.6.6", force=True
+                box, PROVIDERS, _boxes.cloud(desk.settings, box), shelf, product, "1.6.6", force=True
             )
         made = []
         for provider, mark in planned.marks.items():

@@ -129,7 +129,7 @@ class AwsImages:
         things = [ami, *leftovers.snapshots_of(done)]
         self._session.call("ec2", "create_tags", Resources=things, Tags=listed(tags.items()))
         self._session.call("ec2", "delete_tags", Resources=things, Tags=[{"Key": names.EXPIRES}])
-        return self._shown(ami, _read)
+        return self._shown(ami, read)
 
     def blame(self, words: str) -> type[KitError] | None:
         """The kind of error whose code packer ended with."""
@@ -149,7 +149,7 @@ class AwsImages:
     def list(self, name: str) -> Sequence[Image]:
         """The builds of an image in this account, newest first, and a plain AMI of exactly that name."""
         ours = self._session.pages("describe_images", "Images", Owners=["self"])
-        return newest_first(image for image in map(_read, ours) if image and image.name == name)
+        return newest_first(image for image in map(read, ours) if image and image.name == name)
 
     def tag(self, image: Image, tags: Mapping[str, str | None]) -> Image:
         """Set tags, then remove those that are None.
@@ -240,7 +240,7 @@ class AwsImages:
         return f"{self._settings.parameter}/{name}"
 
 
-def _read(ami: dict[str, Any]) -> Image | None:
+def read(ami: dict[str, Any]) -> Image | None:
     """An AMI as an image: ours by its tags, or plain by its name; none when it is a build's that is not done.
 
     One with some of our tags that lacks others is none of ours: somebody has set them by hand.

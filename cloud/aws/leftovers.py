@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +21,12 @@ _OURS = [{"Name": "tag-key", "Values": [names.BUILD]}]
 _LIVING = [{"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]}]
 _FREE = [{"Name": "status", "Values": ["available"]}]
 _GONE = ("InvalidAMIID.NotFound", "InvalidAMIID.Unavailable", "InvalidSnapshot.NotFound", "InvalidVolume.NotFound")
+
+DEAD = ("deregistered", "error", "failed", "invalid")
+"""States of an AMI of which nothing becomes any more ("DescribeImages")."""
+
+_FOR = re.compile(r"(?:Created by CreateImage\(.*\) for|Copied for DestinationAmi) (ami-[0-9a-f]+)")
+"""How EC2 describes a snapshot that it has made for an AMI; written down nowhere, and relied on by many."""
 
 _FOLDER = "folder of a killed build"
 
@@ -90,8 +97,10 @@ def remove_ami(session: Session, ami: str) -> None:
         return
     snapshots = {snapshot for image in told for snapshot in snapshots_of(image)}
     if any(image["State"] != "available" for image in told):
-        # One that is not done does not tell of them yet, and nobody has tagged them. EC2 says which AMI they are for.
-        made = [{"Name": "description", "Values": [f"Created by CreateImage(*) for {ami}*"]}]
+        # One that is not done does not tell of them yet, and nobody may have tagged them. EC2 says for which AMI
+        # they are.
+        words = [f"Created by CreateImage(*) for {ami}*", f"Copied for DestinationAmi {ami} *"]
+        made = [{"Name": "description", "Values": words}]
         found = session.pages("describe_snapshots", "Snapshots", OwnerIds=["self"], Filters=made)
         snapshots |= {each["SnapshotId"] for each in found}
     _gone_or(session, "deregister_image", ImageId=ami)
@@ -121,11 +130,19 @@ def _made(session: Session) -> Iterator[_Thing]:
     yield from (thing for ami in amis if (thing := _half_made(ami)))
     used = {snapshot for ami in amis for snapshot in snapshots_of(ami)}
     known = {name for ami in amis for name in (str(ami.get("Name", "")), tags(ami).get(names.BUILD, ""))}
+    there = {ami["ImageId"] for ami in amis}
     for each in snapshots:
         if each["SnapshotId"] not in used:
             marked = tags(each)
-            lost = marked.get(names.KIND) == "image" and marked[names.BUILD] not in known
-            yield _Thing("snapshot", each["SnapshotId"], marked, lost)
+            # A copy that failed is begun anew, and then another AMI has its name.
+            orphan = marked[names.BUILD] not in known or not _made_for(each) <= there
+            yield _Thing("snapshot", each["SnapshotId"], marked, orphan and marked.get(names.KIND) == "image")
+
+
+def _made_for(snapshot: dict[str, Any]) -> set[str]:
+    """The AMI that EC2 has made a snapshot for, where it says so."""
+    found = _FOR.match(str(snapshot.get("Description", "")))
+    return {found[1]} if found else set()
 
 
 def _half_made(ami: dict[str, Any]) -> _Thing | None:
@@ -133,9 +150,12 @@ def _half_made(ami: dict[str, Any]) -> _Thing | None:
 
     Packer tags an AMI when it is done, and leaves one whose wait it did not survive without tags. Then
     a build's name says enough, unless somebody registered it: EC2 tells of those alone from which VM
-    they are that it made an AMI of.
+    they are that it made an AMI of. A copy has an image's tags from its first moment on; it is a part of none
+    once EC2 has given it up.
     """
     known, name = tags(ami), str(ami.get("Name", ""))
+    if known.get(names.KIND) == "image" and ami["State"] in DEAD:
+        return _Thing("AMI", ami["ImageId"], known, lost=True)
     if known.get(names.KIND) == "build" and names.BUILD in known:
         return _Thing("AMI", ami["ImageId"], known)
     if names.KIND in known or not names.image_of(name) or "SourceInstanceId" not in ami:

@@ -31,7 +31,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from cloud import wait
-from tests.fakes import ec2_rules
+from tests.fakes import ec2_amis, ec2_rules
 from tests.fakes.ec2_rules import SPACE as _SPACE
 from tests.fakes.guests import Guests, Paper
 
@@ -59,6 +59,9 @@ class _Quiet(WSGIRequestHandler):
 
 POLICY = Path(__file__).resolve().parents[2] / "docs" / "policies" / "aws.json"
 """The rights of the one whose keys are in `Ec2.variables`, and of nobody else here."""
+
+RELEASE = POLICY.with_name("aws-release.json")
+"""The rights that who makes releases needs, besides."""
 
 NETWORK = POLICY.with_name("aws-network.json")
 """The rights of who makes the network of runners, once."""
@@ -90,7 +93,10 @@ class Fault:
 
 @dataclass
 class Ec2:
-    """A region with an account in it, and Canonical's image."""
+    """An account, and Canonical's image in its home region. Each region keeps what it has to itself.
+
+    Which one a call means, its signature says; faults, lags and rights hold in all of them.
+    """
 
     folder: Path
     disk: Path
@@ -114,6 +120,10 @@ class Ec2:
     """How many processors may run together."""
     dies: tuple[str, str] = ("", "")
     """Code and message of why the next VM ends at once, though it was started."""
+    copies_fail: dict[str, int] = field(default_factory=dict)
+    """How many of the next copies into a region fail: `{"eu-central-1": 1}`."""
+    block_public: bool = False
+    """Whether the account blocks public AMIs, in every region."""
     refused: list[str] = field(default_factory=list)
     """What was called though the policy that we give out does not allow it."""
 
@@ -162,25 +172,26 @@ class Ec2:
             "KM_PACKER__MINIMUM": "1.6.6",
         }
 
-    def client(self, service: str) -> Any:
-        """boto3's own client, of one who may do everything."""
+    def client(self, service: str, region: str = "") -> Any:
+        """boto3's own client, of one who may do everything; at home, if no other region is named."""
         keys = {"aws_access_key_id": "AKIAADMINISTRATOR000", "aws_secret_access_key": "x"}
-        return boto3.client(service, region_name="us-east-2", endpoint_url=self.url, **keys)
+        return boto3.client(service, region_name=region or ec2_rules.region(), endpoint_url=self.url, **keys)
 
-    def register(self, name: str, owner: str = "self", **tags: str) -> str:
+    def register(self, name: str, owner: str = "self", *, region: str = "", **tags: str) -> str:
         """An AMI that is there without a build; its id."""
-        ami = str(self.client("ec2").register_image(Name=name, RootDeviceName="/dev/sda1")["ImageId"])
+        ami = str(self.client("ec2", region).register_image(Name=name, RootDeviceName="/dev/sda1")["ImageId"])
         self.ami(ami).architecture = "x86_64"
         self.ami(ami).root_device_type = "ebs"
         if owner != "self":
             self.ami(ami).owner_id = owner
-        self.mark(ami, **tags)
+        self.mark(ami, region=region, **tags)
         self._disks[ami] = self.disk
         return ami
 
     def ami(self, ami: str) -> Any:
-        """What moto keeps of an AMI."""
-        return ec2_rules.backend().amis[ami]
+        """What moto keeps of an AMI, in whatever region."""
+        kept = (ec2_rules.backend(region).amis for region in ec2_rules.regions())
+        return next(amis[ami] for amis in kept if ami in amis)
 
     def snapshot(self, **tags: str) -> str:
         """A snapshot that no AMI consists of; its id."""
@@ -191,11 +202,11 @@ class Ec2:
         self.mark(made, **tags)
         return made
 
-    def mark(self, thing: str, **tags: str) -> None:
+    def mark(self, thing: str, *, region: str = "", **tags: str) -> None:
         """Set tags of something."""
         if tags:
             made = [{"Key": key, "Value": text} for key, text in tags.items()]
-            self.client("ec2").create_tags(Resources=[thing], Tags=made)
+            self.client("ec2", region).create_tags(Resources=[thing], Tags=made)
 
     def fails(self, action: str, code: str, status: int = 400, *, times: int = 1, after: bool = False) -> None:
         """Let the next calls of that action end so."""
@@ -219,21 +230,24 @@ class Ec2:
 
     def existing(self) -> list[str]:
         """All that costs money or can't be made twice, by its id: VMs, disks, cards, addresses, ways in."""
-        kept = ec2_rules.backend()
+        return sorted(thing for region in ec2_rules.regions() for thing in self._existing(region))
+
+    def _existing(self, region: str) -> list[str]:
+        kept = ec2_rules.backend(region)
         groups = [group for groups in kept.groups.values() for group in groups.values()]
-        return sorted(
-            [
-                *(each.id for each in ec2_rules.instances() if each._state.name != "terminated"),
-                *kept.volumes,
-                *kept.enis,
-                *(each.allocation_id for each in kept.addresses if each.allocation_id),
-                *(
-                    group.id
-                    for group in groups
-                    if group.ingress_rules or any(tag["key"] == "km-vm" for tag in group.get_tags())
-                ),
-            ]
-        )
+        with ec2_rules.within(region):
+            vms = ec2_rules.instances()
+        return [
+            *(each.id for each in vms if each._state.name != "terminated"),
+            *kept.volumes,
+            *kept.enis,
+            *(each.allocation_id for each in kept.addresses if each.allocation_id),
+            *(
+                group.id
+                for group in groups
+                if group.ingress_rules or any(tag["key"] == "km-vm" for tag in group.get_tags())
+            ),
+        ]
 
     def actions(self) -> list[str]:
         """What was called, in order."""
@@ -245,13 +259,18 @@ class Ec2:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer a request (WSGI)."""
+        with ec2_rules.within(_region(environ)):
+            return self._answer(environ, start_response)
+
+    def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         service, action, given = _read(environ, body)
         self.calls.append((f"{service}:{action}", given))
         of_user = USER in environ.get("HTTP_AUTHORIZATION", "")
         fault, way = self._fault(action), self._way() if of_user else ""
         if not_done := self._not_done(service, action, given, of_user, fault, way):
-            return _refuse(start_response, service, *not_done)
+            told = ec2_amis.MESSAGES.get((action, not_done[0]), "")
+            return _refuse(start_response, service, *not_done, told)
         if way in ("reset", "silent"):
             ec2_rules.hang_up(environ, late=way == "silent")
         self._notice()
@@ -270,12 +289,15 @@ class Ec2:
         self, service: str, action: str, given: dict[str, str], of_user: bool, fault: Fault | None, way: str
     ) -> tuple[str, int] | None:
         """Code and status of a call that is refused, so that nothing is done."""
-        call = f"{service}:{action}"
-        if of_user and call in self.denied:
-            return "UnauthorizedOperation", 403
-        if of_user and not allowed(call, *self.policies):
-            self.refused.append(call)
-            return "UnauthorizedOperation", 403
+        calls = [f"{service}:{action}"]
+        if action == "CopyImage" and ec2_amis.tags(given):
+            calls.append("ec2:CreateTags")  # "Grant permissions to copy Amazon EC2 AMIs"
+        for call in calls if of_user else ():
+            if call in self.denied:
+                return "UnauthorizedOperation", 403
+            if not allowed(call, *self.policies):
+                self.refused.append(call)
+                return "UnauthorizedOperation", 403
         if way in ec2_rules.KINDS:
             return ec2_rules.KINDS[way]
         if fault and not fault.after:
@@ -284,9 +306,11 @@ class Ec2:
             return None
         if given.get("DryRun") == "true":
             return "DryRunOperation", 412
-        if before := self._tokens.get(given.get("ClientToken", "")) if action == "RunInstances" else None:
+        if before := self._tokens.get(_token(action, given)):
             if before[0] != _without_token(given):
                 return "IdempotentParameterMismatch", 400
+            if action == "CopyImage":
+                return None
             (known,) = re.findall(r"<instanceId>(i-[0-9a-f]+)</instanceId>", before[1].decode())[:1]
             ended = ec2_rules.instance(known)._state.name == "terminated"
             return ("IdempotentInstanceTerminated", 400) if ended else None
@@ -300,8 +324,8 @@ class Ec2:
         if service == "servicequotas":
             told = {"Quota": {"ServiceCode": "ec2", "QuotaCode": "L-1216C47A", "Value": float(self.vcpus)}}
             return "200 OK", [("Content-Type", "application/x-amz-json-1.1")], json.dumps(told).encode()
-        token, of_user = given.get("ClientToken", ""), USER in environ.get("HTTP_AUTHORIZATION", "")
-        if action == "RunInstances" and token in self._tokens:
+        token, of_user = _token(action, given), USER in environ.get("HTTP_AUTHORIZATION", "")
+        if token in self._tokens:
             return "200 OK", [("Content-Type", "text/xml")], self._tokens[token][1]
         if action == "TerminateInstances" and ec2_rules.ended(given):
             return "200 OK", [("Content-Type", "text/xml")], ec2_rules.nothing(action)
@@ -318,7 +342,7 @@ class Ec2:
                 answer = ec2_rules.page(answer, start, self.page)
             if action == "DescribeImages" and of_user:
                 answer = self._while_made(answer, "Boto3" in environ.get("HTTP_USER_AGENT", ""))
-            if action == "RunInstances" and token:
+            if token:
                 self._tokens[token] = (_without_token(given), answer)
         return status, headers, answer
 
@@ -344,6 +368,9 @@ class Ec2:
             owned = self.client("ec2").describe_images(Owners=["self"])["Images"]
             if given["Name"] in (ami["Name"] for ami in owned):
                 return "InvalidAMIName.Duplicate"
+        if action in ec2_amis.ABOUT:
+            pending = {ami for (ami, ours), looks in self._ami_lags.items() if ours and looks}
+            return ec2_amis.refusal(action, given, pending, self.block_public)
         if action == "DeleteSnapshot":
             ours = self.client("ec2").describe_images(Owners=["self"])["Images"]
             used = (disk.get("Ebs", {}).get("SnapshotId") for ami in ours for disk in ami["BlockDeviceMappings"])
@@ -368,26 +395,31 @@ class Ec2:
 
         Those that ended an hour ago are not told of any more ("Terminate Amazon EC2 instances").
         """
+        for region in ec2_rules.regions():
+            with ec2_rules.within(region), self._guard:
+                self._notice_here()
+
+    def _notice_here(self) -> None:
         now = wait.clock.monotonic()
-        with self._guard:
-            if forgotten := [name for name, since in self._ended.items() if now - since > 3600]:
-                self._ended = {name: since for name, since in self._ended.items() if name not in forgotten}
-                told = re.compile("|".join(forgotten).encode())
-                self._tokens = {token: said for token, said in self._tokens.items() if not told.search(said[1])}
-                ec2_rules.forget(forgotten)
-            for each in ec2_rules.instances():
-                if each._state.name == "terminated":
-                    self._ended.setdefault(each.id, now)
-            for each in ec2_rules.instances():
-                if each.id in self._booted and each._state.name == "running" and not self.guests.runs(each.id):
-                    self._booted.discard(each.id)
-                    if each.instance_initiated_shutdown_behavior == "terminate":
-                        ec2_rules.backend().terminate_instances([each.id])
-                        self.guests.erase(each.id)
-                    else:
-                        each.stop()
-                    word = "Client.InstanceInitiatedShutdown"
-                    each.state_reason = StateReason(f"{word}: Instance initiated shutdown", word)
+        here = {each.id for each in ec2_rules.instances()}
+        if forgotten := [name for name, since in self._ended.items() if now - since > 3600 and name in here]:
+            self._ended = {name: since for name, since in self._ended.items() if name not in forgotten}
+            told = re.compile("|".join(forgotten).encode())
+            self._tokens = {token: said for token, said in self._tokens.items() if not told.search(said[1])}
+            ec2_rules.forget(forgotten)
+        for each in ec2_rules.instances():
+            if each._state.name == "terminated":
+                self._ended.setdefault(each.id, now)
+        for each in ec2_rules.instances():
+            if each.id in self._booted and each._state.name == "running" and not self.guests.runs(each.id):
+                self._booted.discard(each.id)
+                if each.instance_initiated_shutdown_behavior == "terminate":
+                    ec2_rules.backend().terminate_instances([each.id])
+                    self.guests.erase(each.id)
+                else:
+                    each.stop()
+                word = "Client.InstanceInitiatedShutdown"
+                each.state_reason = StateReason(f"{word}: Instance initiated shutdown", word)
 
     def _mended(self, action: str, given: dict[str, str]) -> Callable[[bytes], None]:
         """What moto loses: what is not named of an instance's metadata options, and a card's tags."""
@@ -404,13 +436,7 @@ class Ec2:
 
             return keep
         if action == "RunInstances":
-            prefixes = [key.removesuffix("ResourceType") for key, text in given.items() if text == "network-interface"]
-            marked = {
-                text: given[f"{key.removesuffix('Key')}Value"]
-                for prefix in prefixes
-                for key, text in given.items()
-                if key.startswith(prefix) and key.endswith(".Key")
-            }
+            marked = ec2_rules.specified(given, "network-interface")
 
             def mark(answer: bytes) -> None:
                 cards = re.findall(r"<networkInterfaceId>(eni-[0-9a-f]+)</networkInterfaceId>", answer.decode())
@@ -450,6 +476,11 @@ class Ec2:
             self._disks[ami] = self.folder / "amis" / f"{ami}.qcow2"
             self._ami_lags |= {(ami, ours): self.ami_lag for ours in (True, False)}
             self.guests.capture(given["InstanceId"], self._disks[ami])
+        elif action == "CopyImage":
+            (ami,) = re.findall(r"<imageId>(ami-[0-9a-f]+)</imageId>", told)
+            ec2_amis.copied(ami, given, self._copy_fails())
+            self._disks[ami] = self._disks[given["SourceImageId"]]
+            self._ami_lags |= {(ami, ours): self.ami_lag for ours in (True, False)}
         return answer
 
     def _told(self, action: str, given: dict[str, str], answer: bytes) -> bytes:
@@ -487,15 +518,26 @@ class Ec2:
         ec2_rules.instance(instance).state_reason = StateReason(f"{word}: {message}", word)
         self.dies = ("", "")
 
+    def _copy_fails(self) -> StateReason | None:
+        """Why the next copy into the region becomes nothing, if a test wants it so."""
+        with self._guard:
+            left = self.copies_fail.get(ec2_rules.region(), 0)
+            self.copies_fail[ec2_rules.region()] = max(0, left - 1)
+        return StateReason("Copy image failed with an internal error.", "Server.InternalError") if left else None
+
     def _while_made(self, answer: bytes, ours: bool) -> bytes:
         """AMIs as they are told of while EC2 makes them: without the snapshots that they will consist of."""
         told = ElementTree.fromstring(answer)  # noqa: S314  # moto's own
         for image in told.findall(f"{_SPACE}imagesSet/{_SPACE}item"):
             ami = image.findtext(f"{_SPACE}imageId", "")
-            if looks := self._ami_lags.get((ami, ours)):
+            looks = self._ami_lags.get((ami, ours), 0)
+            if looks:
                 self._ami_lags[ami, ours] = looks - 1
                 for state in image.findall(f"{_SPACE}imageState"):
                     state.text = "pending"
+                for reason in image.findall(f"{_SPACE}stateReason"):
+                    image.remove(reason)
+            if looks or image.findtext(f"{_SPACE}imageState") == "failed":
                 for disk in image.iter(f"{_SPACE}ebs"):
                     for snapshot in disk.findall(f"{_SPACE}snapshotId"):
                         disk.remove(snapshot)
@@ -526,12 +568,26 @@ def _read(environ: dict[str, Any], body: bytes) -> tuple[str, str, dict[str, str
     return found[1] if found else "", given.get("Action", ""), given
 
 
+def _region(environ: dict[str, Any]) -> str:
+    """The region that a call is signed for."""
+    found = re.search(r"Credential=[^/]+/\d+/([a-z0-9-]+)/", environ.get("HTTP_AUTHORIZATION", ""))
+    return found[1] if found and ec2_rules.is_region(found[1]) else ec2_rules.HOME
+
+
+def _token(action: str, given: dict[str, str]) -> str:
+    """What a call that is not to be done twice is known by, in its region; empty for every other."""
+    token = given.get("ClientToken", "") if action in ("RunInstances", "CopyImage") else ""
+    return f"{ec2_rules.region()} {action} {token}" if token else ""
+
+
 def _without_token(given: dict[str, str]) -> str:
     return urlencode(sorted((key, text) for key, text in given.items() if key != "ClientToken"))
 
 
-def _refuse(start_response: Callable[..., Any], service: str, code: str, status: int) -> Iterable[bytes]:
-    message = f"{code}, as was asked for"
+def _refuse(
+    start_response: Callable[..., Any], service: str, code: str, status: int, told: str = ""
+) -> Iterable[bytes]:
+    message = told or f"{code}, as was asked for"
     if code == "NoAnswer":  # as of a proxy between us
         body, kind = b"<!doctype html>\n<title>no</title>", "text/html"
     elif service in ("ssm", "servicequotas"):

@@ -7,8 +7,9 @@ import functools
 import re
 import socket
 import struct
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any
 from xml.etree import ElementTree
 
@@ -33,9 +34,40 @@ CUT = ("reset", "silent", "lost")
 """How one can end without an answer; `lost`: it was done."""
 
 
-def backend() -> Any:
-    """What moto keeps of the region."""
-    return ec2_backends[DEFAULT_ACCOUNT_ID]["us-east-2"]
+HOME = "us-east-2"
+"""The region of whoever names none, and the only one that Canonical's image is in."""
+
+_REGION = ContextVar("region", default=HOME)
+
+
+@contextmanager
+def within(region: str) -> Iterator[None]:
+    """Mean that region, in this thread, by all that follows."""
+    before = _REGION.set(region)
+    try:
+        yield
+    finally:
+        _REGION.reset(before)
+
+
+def region() -> str:
+    """The region that is meant: that of the call which is answered, home outside of one."""
+    return _REGION.get()
+
+
+def regions() -> list[str]:
+    """Those in which something was ever asked for, home first."""
+    return [HOME, *(name for name in list(ec2_backends[DEFAULT_ACCOUNT_ID]) if name != HOME)]
+
+
+def is_region(name: str) -> bool:
+    """Whether there is such a region."""
+    return name in ec2_backends[DEFAULT_ACCOUNT_ID].regions
+
+
+def backend(name: str = "") -> Any:
+    """What moto keeps of the region, or of another one."""
+    return ec2_backends[DEFAULT_ACCOUNT_ID][name or region()]
 
 
 def instances() -> list[Any]:
@@ -64,7 +96,7 @@ def forget(ended: Iterable[str]) -> None:
 @functools.cache
 def catalogue() -> dict[str, Any]:
     """What moto knows about each instance type."""
-    return {each["InstanceType"]: each for each in backend().describe_instance_types()}
+    return {each["InstanceType"]: each for each in backend(HOME).describe_instance_types()}
 
 
 def processors(kind: str) -> int:
@@ -106,7 +138,7 @@ def refusal(action: str, given: dict[str, str], shown: dict[str, str], limit: in
         state in ("shutting-down", "terminated") for state in states.values()
     ):
         return "IncorrectInstanceState"
-    return _too_long(given)
+    return too_long(given)
 
 
 _ABOUT_INSTANCES = (
@@ -121,10 +153,10 @@ def _about_tags(given: dict[str, str]) -> str:
             return "InvalidAMIID.NotFound"
         if name.startswith("i-") and not instance(name):
             return "InvalidInstanceID.NotFound"
-    return _too_long(given)
+    return too_long(given)
 
 
-def _too_long(given: dict[str, str]) -> str:
+def too_long(given: dict[str, str]) -> str:
     """Tags as EC2 takes them: 50, of 128 and 256 letters ("Tag your Amazon EC2 resources")."""
     for name, text in given.items():
         if re.search(r"Tag\.\d+\.Key$", name) and (len(text) > 128 or text.lower().startswith("aws:")):
@@ -134,6 +166,17 @@ def _too_long(given: dict[str, str]) -> str:
         if re.search(r"Tag\.5[1-9]\.Key$", name):
             return "TagLimitExceeded"
     return ""
+
+
+def specified(given: dict[str, str], kind: str) -> dict[str, str]:
+    """The tags that a call wants on things of that kind."""
+    prefixes = [key.removesuffix("ResourceType") for key, text in given.items() if text == kind]
+    return {
+        text: given[f"{key.removesuffix('Key')}Value"]
+        for prefix in prefixes
+        for key, text in given.items()
+        if key.startswith(prefix) and key.endswith(".Key")
+    }
 
 
 def _about_start(given: dict[str, str], limit: int) -> str:
@@ -148,7 +191,7 @@ def _about_start(given: dict[str, str], limit: int) -> str:
     if given.get("CpuOptions.NestedVirtualization") == "enabled" and not nested:
         return "UnsupportedOperation"
     taken = sum(processors(each.instance_type) for each in instances() if each._state.name == "running")
-    return "VcpuLimitExceeded" if taken + processors(kind) > limit else _too_long(given)
+    return "VcpuLimitExceeded" if taken + processors(kind) > limit else too_long(given)
 
 
 def ended(given: dict[str, str]) -> bool:

@@ -249,7 +249,7 @@ class TestCopies:
         ]
 
     def test_that_fail_in_one_region_are_there_in_the_others(self, released: Maker) -> None:
-        released.ec2.copies_fail = {"us-west-2"}
+        released.ec2.copies_fail = {"us-west-2": 1}
         ran = released.run("ami", "--json")
         assert ran.code == 3 and "us-west-2" in ran.err
         assert {row["what"]: row["state"] for row in pieces(json.loads(ran.out), "ami")} == {
@@ -257,7 +257,7 @@ class TestCopies:
             "us-west-2": "missing",
             "eu-west-1": "released",
         }
-        released.ec2.copies_fail = set()
+        released.ec2.copies_fail = {}
         rows = pieces(released.rows(task="ami"), "ami")
         assert {row["state"] for row in rows} == {"released"}
 

@@ -54,8 +54,8 @@ def ec2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ec2]:
     assert region.refused == []
 
 
-def opened(region: Ec2, own: str = "", **settings: str) -> AwsCloud:
-    """The cloud with these settings, those of a file first: `opened(ec2, poll="2")`."""
+def opened(region: Ec2, /, own: str = "", **settings: str) -> AwsCloud:
+    """The cloud with these settings, those of a file first: `opened(ec2, poll="2", region="eu-west-1")`."""
     file = region.folder / "settings.toml"
     file.write_text(own)
     changed = {f"KM_AWS__{key.upper()}": text for key, text in settings.items()}
