@@ -18,7 +18,6 @@ from tasks import _actions, _boxes, _clouds, _console, _images, _pieces, _report
 
 if TYPE_CHECKING:
     from cloud.github.releases import Releases
-
     from packer.version import Version
     from tasks._pieces import Looked, Row
     from tasks._settings import Settings

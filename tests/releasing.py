@@ -1,4 +1,4 @@
-"""Whoever makes releases: the product's repository, GitHub, AWS and a registry as servers, the toolkit in this process."""
+"""Whoever makes releases: the product's repository, GitHub, AWS and a registry as servers, the toolkit in process."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BUILD = """\
 #!/bin/sh
 # Makes the product: here by copying it.
 set -eu
-echo built >> "$PRODUCT/../builds"
+echo built >> builds
 mkdir -p build
 cp src/* build/
 """
@@ -132,7 +132,7 @@ class Maker:
                 patched.setenv(key, text)
             yield
 
-    def ami(self, *states: str, days_ago: float = 0, of: str = "", commit: str = "", token: str = "aaaaaa") -> str:
+    def ami(self, *states: str, days_ago: float = 0, of: str = "", commit: str = "", mark: str = "aaaaaa") -> str:
         """An AMI of today's inputs, as a build leaves it that came as far as the states say; its id."""
         from packer import ami
 
@@ -142,10 +142,12 @@ class Maker:
             assert product is not None
             definition = definitions.load(Path(desk.settings.release.definition))
             clouds = _pieces.regions(desk.settings)
-            planned = ami.plan(definition, desk.version, clouds[:1], product, desk.settings.release, "1.6.6", force=True)
+            planned = ami.plan(
+                definition, desk.version, clouds[:1], product, desk.settings.release, "1.6.6", force=True
+            )
         assert planned.build is not None
         created = wait.clock.now() - timedelta(days=days_ago)
-        build = names.build_name("MicroRelease", created, token)
+        build = names.build_name("MicroRelease", created, mark)
         moment = names.moment(created)
         told = {
             **planned.build.tags,
@@ -166,9 +168,7 @@ class Maker:
             assert product is not None
             (box,) = _boxes.meant((), desk.settings)
             shelf = Shelf(self.desk.store)
-            planned = boxes.plan(
-                box, PROVIDERS, _boxes.cloud(desk.settings, box), shelf, product, "1.6.6", force=True
-            )
+            planned = boxes.plan(box, PROVIDERS, _boxes.cloud(desk.settings, box), shelf, product, "1.6.6", force=True)
         made = []
         for provider, mark in planned.marks.items():
             archive = publishing.built(self.desk.store, provider, disk, box.os, box.name)
@@ -202,5 +202,3 @@ def makers(home: Path, disk: Path | None = None) -> Iterator[Maker]:
 def pieces(rows: Sequence[Mapping[str, Any]], piece: str) -> list[Mapping[str, Any]]:
     """The rows of a piece."""
     return [row for row in rows if row["piece"] == piece]
-
-

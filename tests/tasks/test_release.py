@@ -52,7 +52,10 @@ class TestTheProduct:
             content = (maker.km / "build" / name).read_bytes()
             assert told["files"][name] == {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
         assert told["smoke"] == "sh smoke.sh"
-        assert [(row["piece"], row["state"]) for row in json.loads(ran.out)] == [("product", "there"), ("smoke", "there")]
+        assert [(row["piece"], row["state"]) for row in json.loads(ran.out)] == [
+            ("product", "there"),
+            ("smoke", "there"),
+        ]
 
     def test_that_is_there_is_neither_built_nor_tried_again(self, built: Maker) -> None:
         assert built.run("product").code == 0
@@ -225,12 +228,10 @@ class TestARelease:
 
 
 class TestCopies:
-    TWO = {"KM_RELEASE__COPIES": "us-west-2,eu-west-1", "KM_RELEASE__ACCOUNTS": "123456789012"}
-
     @pytest.fixture
     def released(self, built: Maker) -> Maker:
         built.tag("v1.2.3")
-        built.extra = dict(self.TWO)
+        built.extra = {"KM_RELEASE__COPIES": "us-west-2,eu-west-1", "KM_RELEASE__ACCOUNTS": "123456789012"}
         assert built.run("product").code == 0
         built.ami("proven")
         return built
@@ -269,7 +270,7 @@ class TestCopies:
 class TestRetire:
     def test_takes_the_older_edges_and_their_snapshots(self, built: Maker) -> None:
         for day in range(5):
-            built.ami("proven", of=f"0.1.0-edge.2026110{5 - day}.1", days_ago=day, token=f"aaaaa{day}")
+            built.ami("proven", of=f"0.1.0-edge.2026110{5 - day}.1", days_ago=day, mark=f"aaaaa{day}")
         snapshots = len(built.ec2.client("ec2").describe_snapshots(OwnerIds=["self"])["Snapshots"])
         planned = built.run("retire", "--keep", "2", "--plan")
         assert planned.code == 0 and planned.out.count("would remove MicroRelease-") == 3
@@ -283,20 +284,20 @@ class TestRetire:
     def test_leaves_releases_what_runs_and_what_is_for_everybody(self, built: Maker) -> None:
         built.tag("v1.2.3")
         assert built.run("product").code == 0
-        built.ami("proven", "promoted", token="bbbbbb")
-        used = built.ami("proven", of="0.1.0-edge.20261101.1", days_ago=9, token="cccccc")
-        public = built.ami("proven", of="0.1.0-edge.20261102.1", days_ago=8, token="dddddd")
-        built.ami("proven", of="0.1.0-edge.20261103.1", days_ago=7, token="eeeeee")
+        built.ami("proven", "promoted", mark="bbbbbb")
+        used = built.ami("proven", of="0.1.0-edge.20261101.1", days_ago=9, mark="cccccc")
+        public = built.ami("proven", of="0.1.0-edge.20261102.1", days_ago=8, mark="dddddd")
+        built.ami("proven", of="0.1.0-edge.20261103.1", days_ago=7, mark="eeeeee")
         client = built.ec2.client("ec2")
         client.run_instances(ImageId=used, MinCount=1, MaxCount=1)
         client.modify_image_attribute(ImageId=public, LaunchPermission={"Add": [{"Group": "all"}]})
-        built.ami("proven", of="0.1.0-edge.20261104.1", days_ago=6, token="ffffff")
+        built.ami("proven", of="0.1.0-edge.20261104.1", days_ago=6, mark="ffffff")
         removed = built.run("retire", "--keep", "1", "--json")
         assert [row["version"] for row in json.loads(removed.out)] == ["0.1.0-edge.20261103.1"]
 
     def test_of_a_version_takes_that_one_and_no_release(self, built: Maker) -> None:
-        built.ami("proven", of="0.1.0-edge.20261101.1", token="aaaaaa")
-        kept = built.ami("proven", of="0.1.0-edge.20261101.2", token="bbbbbb")
+        built.ami("proven", of="0.1.0-edge.20261101.1", mark="aaaaaa")
+        kept = built.ami("proven", of="0.1.0-edge.20261101.2", mark="bbbbbb")
         refused = built.run("retire", "--version", "v1.2.3")
         assert refused.code == 2 and "1.2.3 is a release, and stays" in refused.err
         assert built.run("retire", "--version", "0.1.0-edge.20261101.1").code == 0
@@ -325,7 +326,9 @@ def test_a_piece_that_is_none_is_refused(maker: Maker) -> None:
 def test_the_table_is_on_the_page_of_a_run(built: Maker, tmp_path: Path) -> None:
     page = tmp_path / "summary.md"
     assert built.run("status", GITHUB_STEP_SUMMARY=str(page)).code == 0
-    assert re.search(r"\| github \| " + REPOSITORY + r" v0\.1\.0-edge\.\S+ \| missing \| draft, upload \|", page.read_text())
+    assert re.search(
+        r"\| github \| " + REPOSITORY + r" v0\.1\.0-edge\.\S+ \| missing \| draft, upload \|", page.read_text()
+    )
 
 
 def test_what_another_run_has_sent_is_not_built_again(built: Maker) -> None:
