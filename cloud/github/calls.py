@@ -40,6 +40,10 @@ _PAGE = 100
 """Rows of a page, at the most."""
 
 
+class TooOften(TemporaryError):
+    """GitHub wants no more calls for a while. Nothing was done."""
+
+
 class _Problem(Struct):
     message: str = ""
     errors: Any = None
@@ -159,7 +163,7 @@ class Calls:
                 raise self.refused(answer, what, right)
             if seconds > patience:
                 moment = wait.clock.now() + timedelta(seconds=seconds)
-                raise TemporaryError(
+                raise TooOften(
                     f"this token has asked GitHub too often, and may again at {moment:%H:%M:%S} UTC",
                     hint="who else uses it? The token of an app has a limit of its own",
                 )

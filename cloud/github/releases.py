@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from cloud import http, wait
 from cloud.errors import InputError, KitError, TemporaryError
-from cloud.github.calls import HEADERS, LATER, Calls, errors
+from cloud.github.calls import HEADERS, LATER, Calls, TooOften, errors
 from cloud.progress import Progress
 from cloud.publish import transfer, web
 from cloud.publish.transfer import Pace
@@ -147,7 +147,7 @@ class Releases:
         pace = Pace(path.name, size, progress)
         pauses = () if wait.interrupted() else http.PAUSES
         for pause in (*pauses, None):
-            told = self._now(release, _WRITE, f"upload {path.name} to")
+            told = self._now(release, f"upload {path.name} to")
             there = next((each for each in self._files(release) if each.name == path.name), None)
             if there and (there.uploaded, there.size, there.sha256) == (True, size, sha256):
                 return there
@@ -156,6 +156,8 @@ class Releases:
                 self._delete(there)
             try:
                 sent = self._sent(told, path, size, pace)
+            except TooOften:
+                raise
             except TemporaryError:
                 # What came of it, the list of files says.
                 if pause is None:
@@ -183,7 +185,7 @@ class Releases:
         Raises:
             InputError: a file is there by half.
         """
-        told = self._now(release, _WRITE, "publish")
+        told = self._now(release, "publish")
         if told.draft:
             halves = [each.name for each in self._files(release) if not each.uploaded]
             if halves:
@@ -233,6 +235,8 @@ class Releases:
             try:
                 answer = self._calls.ask("POST", self._list, what, _WRITE, body=body, once=True)
                 return self._calls.decoded(_Release, answer, what)
+            except TooOften:
+                raise
             except TemporaryError:
                 if pause is None:
                     raise
@@ -245,10 +249,10 @@ class Releases:
         answer = self._calls.ask("PATCH", f"{self._list}/{number}", what, _WRITE, body=body)
         return self._calls.decoded(_Release, answer, what)
 
-    def _now(self, release: Release, right: str, verb: str) -> _Release:
+    def _now(self, release: Release, verb: str) -> _Release:
         """The release as it is now: what is in a `Release` may be long ago."""
         what = f"{verb} the release {release.tag} of {self._calls.slug}"
-        answer = self._calls.ask("GET", self._path(release), what, right)
+        answer = self._calls.ask("GET", self._path(release), what, _WRITE)
         return self._calls.decoded(_Release, answer, what)
 
     def _maybe(self, release: Release, verb: str) -> _Release | None:
