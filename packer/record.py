@@ -36,8 +36,16 @@ def told(plan: Plan, build: str, created: str, packer: Packer) -> dict[str, Any]
 
 
 def _revision() -> str:
-    """The toolkit's commit, with `-dirty` if files differ from it; empty outside of a checkout."""
+    """The toolkit's commit, with `-dirty` if files differ from it; empty outside of a checkout.
+
+    Not by git's own `--dirty`, which locks the index: who is killed meanwhile would leave the lock behind.
+    """
     try:
-        return process.run(["git", "-C", ROOT, "describe", "--always", "--abbrev=40", "--dirty"]).text
+        commit = process.run([*_GIT, "describe", "--always", "--abbrev=40"]).text
+        changed = process.run([*_GIT, "status", "--porcelain", "--untracked-files=no"]).text
     except KitError:
         return ""
+    return f"{commit}-dirty" if changed else commit
+
+
+_GIT = ("git", "--no-optional-locks", "-C", str(ROOT))

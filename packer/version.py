@@ -159,4 +159,5 @@ def _rank(tag: str) -> tuple[tuple[int, ...], bool, list[tuple[bool, int, str]]]
 
 
 def _git(folder: Path, *words: str) -> str:
-    return process.run(["git", "-C", folder, *words]).text
+    # A lock that is not needed would stay where we are killed.
+    return process.run(["git", "--no-optional-locks", "-C", folder, *words]).text

@@ -135,7 +135,7 @@ def status(desk: Desk, wanted: Sequence[str], *, as_json: bool, force: bool = Fa
     """Show the table."""
     seen = look(desk, wanted, force=force)
     show(desk, seen, as_json=as_json)
-    _clouds.settle([(each.piece, each.error) for each in seen])
+    _settle(seen, {})
 
 
 def make(task: str, desk: Desk, wanted: Sequence[str], *, as_json: bool, yes: bool, force: bool = False) -> None:
@@ -148,7 +148,7 @@ def make(task: str, desk: Desk, wanted: Sequence[str], *, as_json: bool, yes: bo
     seen = look(desk, wanted, force=force)
     if not any(row.does for each in seen for row in each.rows):
         show(desk, seen, as_json=as_json)
-        _clouds.settle([(each.piece, each.error) for each in seen])
+        _settle(seen, {})
         if not wanted:
             _there(seen[0])
         return
@@ -161,7 +161,13 @@ def make(task: str, desk: Desk, wanted: Sequence[str], *, as_json: bool, yes: bo
             failed |= _acted([_seen("github", partial(_pieces.final, desk))], console)
         now = look(desk, wanted)
         show(desk, now, as_json=as_json)
-        _clouds.settle([(each.piece, failed.get(each.piece) or each.error) for each in now])
+        _settle(now, failed)
+
+
+def _settle(seen: Sequence[Seen], failed: Mapping[str, KitError | None]) -> None:
+    """Raise what has failed. That the product is there is no part of a success: without it there is none."""
+    ended = [(each.piece, failed.get(each.piece) or each.error) for each in seen]
+    _clouds.settle([*((piece, error) for piece, error in ended if error or piece in PIECES)])
 
 
 def _there(product: Seen) -> None:

@@ -25,24 +25,29 @@ TOOLKIT = "kontainapp/kontain-vms"
 
 CHECKOUT = """\
 name: checkout
-description: Clones the toolkit, whatever its repository is called.
+description: Clones the caller, or else the toolkit, whatever its repository is called.
 inputs:
   repository: {description: whose, required: true}
   ref: {description: which commit, required: true}
   path: {description: where to, required: true}
   token: {description: who asks, required: true}
+  fetch-tags: {description: whether all tags come too, default: "false"}
+  submodules: {description: whether submodules come too, default: "false"}
   persist-credentials: {description: whether git keeps the token, default: "true"}
 runs:
   using: composite
   steps:
     - run: |
-        git clone -q "$TREE" "$WHERE"
+        [ "$REPOSITORY" != "$GITHUB_REPOSITORY" ] || FROM=$CALLER
+        git clone -q "$FROM" "$WHERE"
         git -C "$WHERE" -c advice.detachedHead=false checkout -q "$REF"
       shell: bash
       env:
+        REPOSITORY: ${{ inputs.repository }}
         WHERE: ${{ inputs.path }}
         REF: ${{ inputs.ref }}
-        TREE: TREE_OF ${{ inputs.repository }}
+        FROM: THE_TOOLKIT
+        CALLER: THE_CALLER
 """
 
 CACHE = """\
@@ -166,7 +171,7 @@ class Runs:
         words = [f"--platform={label}=-self-hosted" for label in ("ubuntu-24.04", *self.labels)]
         for option, values in (("env", self.environment), ("secret", self.secrets), ("var", self.variables)):
             words += [f"--{option}={key}={text}" for key, text in values.items()]
-        words += [f"--local-repository={name}={folder}" for name, folder in self._others().items()]
+        words += [f"--local-repository={name}={folder}" for name, folder in self._others(where).items()]
         return subprocess.Popen(
             [
                 ACT,
@@ -186,23 +191,24 @@ class Runs:
             start_new_session=True,
         )
 
-    def run(self, where: Path, workflow: str, event: str = "workflow_dispatch") -> Ended:
+    def run(self, where: Path, workflow: str, event: str = "workflow_dispatch", timeout: float = 120) -> Ended:
         """The workflow, to its end."""
         with self.begin(where, workflow, event) as act:
             try:
-                said, _ = act.communicate(timeout=120)
+                said, _ = act.communicate(timeout=timeout)
             except subprocess.TimeoutExpired:
                 os.killpg(act.pid, signal.SIGKILL)
                 raise
         return Ended(act.returncode, said)
 
-    def _others(self) -> dict[str, Path]:
+    def _others(self, where: Path) -> dict[str, Path]:
         """Where act finds what it would fetch."""
         found = {f"{TOOLKIT}@{self.at or self.commit}": self.tree}
         for name in pinned():
             folder = self.home / name.replace("/", "-")
             folder.mkdir(exist_ok=True)
             text = STANDS[name.partition("@")[0]]
-            (folder / "action.yml").write_text(text.replace("TREE_OF ${{ inputs.repository }}", str(self.tree)))
+            text = text.replace("THE_TOOLKIT", str(self.tree)).replace("THE_CALLER", str(where))
+            (folder / "action.yml").write_text(text)
             found[name] = folder
         return found

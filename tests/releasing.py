@@ -15,6 +15,7 @@ import pytest
 from cloud import names, wait
 from packer import boxes
 from packer import definition as definitions
+from packer import product as goods
 from packer.box import PROVIDERS
 from packer.shelf import STORY, Shelf
 from tasks import _boxes, _pieces, _release
@@ -46,9 +47,12 @@ tar -t -z -f "$PRODUCT/kontain.tar.gz" | grep -q bin/km
 """
 
 
-def checkout(folder: Path) -> Path:
-    """The product's repository: it has the sample, and what `builds` and smoke tests it."""
+def checkout(folder: Path, workflow: str = "") -> Path:
+    """The product's repository: it has the sample, what builds it and tries it, and maybe a workflow."""
     sample.product(folder / "src")
+    if workflow:
+        (folder / ".github/workflows").mkdir(parents=True)
+        (folder / ".github/workflows/release.yml").write_text(workflow)
     (folder / "build.sh").write_text(BUILD)
     (folder / "smoke.sh").write_text(SMOKE)
     (folder / ".gitignore").write_text("/build/\n/builds\n/tries\n")
@@ -138,8 +142,7 @@ class Maker:
 
         with self._as_told({}):
             desk = _release.opened(str(self.km), "", of)
-            product = _pieces.product(desk).product
-            assert product is not None
+            product = goods.found(self.km / "build")
             definition = definitions.load(Path(desk.settings.release.definition))
             clouds = _pieces.regions(desk.settings)
             planned = ami.plan(
@@ -164,8 +167,7 @@ class Maker:
         """Boxes of today's inputs, as a build leaves them."""
         with self._as_told({}):
             desk = _release.opened(str(self.km), "", "")
-            product = _pieces.product(desk).product
-            assert product is not None
+            product = goods.found(self.km / "build")
             (box,) = _boxes.meant((), desk.settings)
             shelf = Shelf(self.desk.store)
             planned = boxes.plan(box, PROVIDERS, _boxes.cloud(desk.settings, box), shelf, product, "1.6.6", force=True)
@@ -179,7 +181,7 @@ class Maker:
 
 
 @contextlib.contextmanager
-def makers(home: Path, disk: Path | None = None) -> Iterator[Maker]:
+def makers(home: Path, disk: Path | None = None, workflow: str = "") -> Iterator[Maker]:
     """One who makes releases. Without a disk that VMs boot they are only written down."""
     home.mkdir(parents=True, exist_ok=True)
     base = disk or home / "disk"
@@ -194,7 +196,7 @@ def makers(home: Path, disk: Path | None = None) -> Iterator[Maker]:
         told = {**settings(definitions), **hub.variables, **ec2.variables, **publishing.at(registry)}
         desk = Desk(home / "home", told)
         desk.home.mkdir()
-        yield Maker(desk, checkout(home / "km"), hub, ec2, registry)
+        yield Maker(desk, checkout(home / "km", workflow), hub, ec2, registry)
         assert ec2.refused == []
         assert registry.violations == []
 

@@ -144,6 +144,13 @@ class TestAFolder:
         (tmp_path / "file").write_text("2")
         assert version.look(tmp_path).changed == ("file",)
 
+    def test_is_read_while_another_one_works_on_it(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("1")
+        commit = act.repository(tmp_path, "kontainapp/km")
+        (tmp_path / ".git/index.lock").touch()
+        (tmp_path / "file").touch()
+        assert version.look(tmp_path) == version.Checkout(tmp_path, commit, (), ())
+
     def test_that_is_no_checkout_says_so(self, tmp_path: Path) -> None:
         subprocess.run(["git", "init", "-q", tmp_path / "empty"], check=True)
         for folder in (tmp_path, tmp_path / "empty", tmp_path / "nowhere"):

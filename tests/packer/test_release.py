@@ -1,0 +1,235 @@
+"""A release by the real packer: its AMI at EC2's fake with VMs that run, its boxes by QEMU, GitHub and a registry."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cloud import names
+from tests import act
+from tests.fakes.github import RELEASER
+from tests.guests import micro_disk
+from tests.packer import boxed
+from tests.releasing import Maker, makers
+from tests.toolkit import ROOT, Ran, Running, eventually
+
+pytestmark = [pytest.mark.vm, pytest.mark.matrix, pytest.mark.timeout(1200)]
+
+BOX = "kontain/micro-kkm-beta3"
+STEP = re.compile(r"=== (.*\[\d+/\d+\] .*): done in ")
+STAMP = re.compile(r"-\d{8}T\d{6}Z-[0-9a-f]{6}")
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("release")
+
+
+@pytest.fixture(scope="module")
+def commit(space: Path) -> str:
+    """The toolkit is in `tree`, at this commit."""
+    (space / "tree").mkdir()
+    return act.toolkit(space / "tree")
+
+
+@pytest.fixture(scope="module")
+def maker(request: pytest.FixtureRequest, space: Path, commit: str) -> Iterator[Maker]:
+    """The product's repository has the example's workflow, with the toolkit's commit, which act tells nobody."""
+    workflow = yaml.safe_load((ROOT / ".github/examples/release.yml").read_text())
+    workflow["on"] = workflow.pop(True)  # as YAML 1.1 reads `on`
+    workflow["jobs"]["release"]["with"] |= {"toolkit-repository": act.TOOLKIT, "toolkit-ref": commit}
+    disk = micro_disk(request.config.cache.mkdir("guests"), boxed.KERNEL)
+    with makers(space / "maker", disk, yaml.safe_dump(workflow, sort_keys=False)) as made:
+        yield made
+
+
+@dataclass(frozen=True)
+class Story:
+    """Commands that were killed, each after another step of the release, and the one that came to its end."""
+
+    killed_after: list[str]
+    last: Ran
+    again: Ran
+    seconds: float
+    """How long the one took that had nothing to do."""
+    calls: dict[str, int]
+    """What that one asked of each server."""
+
+
+def publish(maker: Maker) -> tuple[str, ...]:
+    return ("release.publish", "--checkout", str(maker.km), "--json")
+
+
+def killed(maker: Maker, running: Running, before: set[str]) -> str:
+    """Kill it as soon as it has done a step that none before has done; which one. Empty: it came to its end."""
+    while running.process.poll() is None:
+        for step in STEP.findall(maker.desk.toolkit.log()):
+            # Steps are told apart by what they do, and not by their number or by which build it is.
+            what = STAMP.sub("", step.partition("] ")[2])
+            if what not in before:
+                running.process.kill()
+                return what
+        time.sleep(0.05)
+    return ""
+
+
+@pytest.fixture(scope="module")
+def story(maker: Maker) -> Story:
+    """An edge, cut short by SIGKILL after each of its steps in turn."""
+    before: set[str] = set()
+    while True:
+        with maker.desk.toolkit.started(*publish(maker)) as running:
+            step = killed(maker, running, before)
+            if not step:
+                last = running.end()
+                break
+            running.process.wait()
+        before.add(step)
+    assert last.code == 0, f"{last.err}\n{maker.desk.toolkit.log()[-4000:]}"
+    counted = {"aws": len(maker.ec2.calls), "github": len(maker.hub.calls), "registry": len(maker.registry.calls)}
+    began = time.monotonic()
+    again = maker.desk.toolkit.run(*publish(maker))
+    seconds = time.monotonic() - began
+    now = {"aws": len(maker.ec2.calls), "github": len(maker.hub.calls), "registry": len(maker.registry.calls)}
+    return Story(sorted(before), last, again, seconds, {key: now[key] - counted[key] for key in now})
+
+
+def rows(ran: Ran, piece: str) -> list[dict[str, Any]]:
+    return [row for row in ran.json if row["piece"] == piece]
+
+
+def test_an_edge_that_is_killed_after_every_step_is_whole_in_the_end(maker: Maker, story: Story) -> None:
+    done = " ".join(story.killed_after)
+    for step in ("sh build.sh", "sh smoke.sh", "build MicroRelease", "prove MicroRelease", "build box-micro"):
+        assert step in done
+    for step in ("pack micro for libvirt", "pack micro for virtualbox", "libvirt amd64 of", "send kkm.run"):
+        assert step in done
+    assert {row["state"] for row in story.last.json} == {"there"}
+    assert not any(row["does"] for row in story.last.json)
+
+
+def test_its_product_was_built_once_by_each_that_did_not_find_it(maker: Maker, story: Story) -> None:
+    assert (maker.km / "builds").read_text().count("built") <= 2
+    assert (maker.km / "tries").read_text().count("tried") <= 2
+
+
+def test_its_ami_boots_has_the_product_inside_and_is_for_nobody_else(maker: Maker, story: Story) -> None:
+    amis = maker.ec2.client("ec2").describe_images(Owners=["self"])["Images"]
+    ours = [{tag["Key"]: tag["Value"] for tag in ami.get("Tags", [])} | {"id": ami["ImageId"]} for ami in amis]
+    proven = [tags for tags in ours if names.PROVEN in tags]
+    (row,) = rows(story.last, "ami")
+    assert [tags[names.BUILD] for tags in proven] == [row["why"]]
+    assert proven[0][names.RELEASE] == row["version"] and proven[0]["Base_AMI_Name"].startswith("micro-22.04")
+    assert not any(ami["Public"] for ami in amis)
+    log = "".join(path.read_text() for path in (maker.desk.home / ".local/state/kontain/log").glob("*publish*"))
+    assert re.search(r"ok product-km: there", log) and re.search(r"ok docker-krun: /opt/kontain/bin/krun", log)
+
+
+def test_its_boxes_are_sent_and_not_released(maker: Maker, story: Story) -> None:
+    version = story.last.json[0]["version"]
+    assert maker.version(BOX, version) == "unreleased"
+    found = maker.registry.books.version(BOX, version)
+    assert found and sorted(provider.name for provider in found.providers) == ["libvirt", "virtualbox"]
+    shelf = {row["provider"]: row["sha256"] for row in json.loads(maker.desk.run("boxes.list", "--json").out)}
+    assert {provider.name: provider.checksum for provider in found.providers} == shelf
+
+
+def test_its_draft_has_the_files_and_the_manifest(maker: Maker, story: Story) -> None:
+    (release,) = maker.hub.releases
+    assert release.draft and release.commit == maker.head
+    assert set(release.files) == {"kontain.tar.gz", "kontain_bin.tar.gz", "kkm.run", "manifest.json"}
+
+
+def test_a_night_later_there_is_nothing_to_do(maker: Maker, story: Story) -> None:
+    assert story.again.code == 0 and story.again.json == story.last.json
+    assert story.calls["github"] <= 2 and story.calls["registry"] <= 4 and story.calls["aws"] <= 4, story.calls
+
+
+def test_what_the_killed_ones_left_goes_by_what_their_words_say(maker: Maker, story: Story) -> None:
+    pruned = maker.desk.run("images.prune", "--cloud", "aws")
+    assert pruned.code == 0, pruned.err
+    told = maker.desk.run("boxes.clean", "--plan").out
+    assert {line.rpartition("/boxes/")[2] for line in told.splitlines() if "left behind" in line} <= {".work/micro"}
+    assert remains(maker) == []
+
+
+def remains(maker: Maker) -> list[str]:
+    """What builds left that are no images: VMs that run, ways in."""
+    client = maker.ec2.client("ec2")
+    vms = [vm for row in client.describe_instances()["Reservations"] for vm in row["Instances"]]
+    groups = [group["GroupName"] for group in client.describe_security_groups()["SecurityGroups"]]
+    return [*(vm["InstanceId"] for vm in vms if vm["State"]["Name"] != "terminated"), *groups[1:]]
+
+
+class TestTheWorkflow:
+    """As act runs it: its example, called by the product's repository, calls the toolkit's."""
+
+    @pytest.fixture
+    def run(self, maker: Maker, space: Path, commit: str, story: Story, tmp_path: Path) -> act.Runs:
+        hidden = ("GH_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "VAGRANT_CLOUD_TOKEN")
+        told = {**maker.desk.settings, **maker.extra}
+        variables = {key: text for key, text in told.items() if key not in (*hidden, "CI")}
+        home = {"HOME": str(maker.desk.home), "KM_LOCAL__STORE": str(maker.desk.store)}
+        return act.Runs(
+            tmp_path / "act",
+            space / "tree",
+            commit,
+            at="0" * 40,
+            environment={**variables, **home, "KM_PUBLISH__TO": "vagrant-cloud"},
+            secrets={**{key: told[key] for key in hidden if key in told}, "GITHUB_TOKEN": RELEASER},
+        )
+
+    def test_of_a_night_without_a_change_has_nothing_to_do(self, maker: Maker, run: act.Runs) -> None:
+        calls = len(maker.ec2.calls)
+        ended = run.run(maker.km, "release.yml", "schedule")
+        assert ended.code == 0, ended.said
+        assert re.search(r"v0\.1\.0-edge\.\d+\.1, an edge", ended.said) and "nothing to retire" in ended.said
+        assert "[1/" not in ended.said.replace("[1/1] sh", "")
+        assert not [call for call, _ in maker.ec2.calls[calls:] if not call.startswith("ec2:Describe")]
+
+    def test_of_a_tag_is_a_release_also_when_it_was_cancelled_and_a_copy_failed(
+        self, maker: Maker, run: act.Runs
+    ) -> None:
+        maker.tag("v1.2.3")
+        regions = {"KM_RELEASE__COPIES": "us-west-2,eu-west-1", "KM_RELEASE__ACCOUNTS": "123456789012"}
+        run = dataclasses.replace(run, environment={**run.environment, **regions})
+        maker.extra = regions
+        with run.begin(maker.km, "release.yml", "push") as begun:
+            eventually(lambda: remains(maker) != [] or begun.poll() is not None, "a VM that builds", 120)
+            assert begun.poll() is None
+            os.killpg(begun.pid, signal.SIGINT)
+            begun.communicate(timeout=60)
+        assert begun.returncode != 0
+        eventually(lambda: remains(maker) == [], "nothing of it", 60)
+        maker.ec2.copies_fail = {"us-west-2": 1}
+        failed = run.run(maker.km, "release.yml", "push", timeout=500)
+        assert failed.code != 0 and "us-west-2" in failed.said, failed.said
+        states = {row["what"]: row["state"] for row in maker.rows() if row["piece"] == "ami"}
+        assert states == {"us-east-2": "released", "us-west-2": "missing", "eu-west-1": "released"}
+        assert maker.version(BOX, "1.2.3") == "active"
+        final = dataclasses.replace(run, event={"inputs": {"final": "true", "ref": ""}})
+        ended = final.run(maker.km, "release.yml", "workflow_dispatch")
+        assert ended.code == 0, ended.said
+        rows = [row for row in maker.rows() if row["piece"] not in ("product", "smoke")]
+        assert [row["state"] for row in rows] == ["released"] * 6
+        assert [release.draft for release in maker.hub.releases if release.tag == "v1.2.3"] == [False]
+
+    def test_leaves_edges_that_are_taken_back(self, maker: Maker, story: Story) -> None:
+        version = story.last.json[0]["version"]
+        retired = maker.run("retire", "--version", version, "--json")
+        assert retired.code == 0, retired.err
+        assert {row["version"] for row in json.loads(retired.out)} == {version}
+        left = maker.ec2.client("ec2").describe_images(Owners=["self"])["Images"]
+        releases = {tag["Value"] for ami in left for tag in ami.get("Tags", []) if tag["Key"] == names.RELEASE}
+        assert releases == {"1.2.3"}
