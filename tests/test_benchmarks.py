@@ -77,6 +77,12 @@ def test_an_upload_is_told_beside_curl_and_a_publication_beside_vagrants_own() -
     assert len(re.findall(r"^memory at (64|128) MiB: \d\d MiB, to reach: 100$", out, re.MULTILINE)) == 2
 
 
+def test_a_night_with_nothing_to_do_is_told_with_what_it_asks_of_whom() -> None:
+    out = benchmark("release.py", "--night", "--times", "1")
+    assert re.search(r"^a night with nothing to do: \d\.\d{3} s$", out, re.MULTILINE)
+    assert re.search(r"^calls: \d of aws, \d of github, \d of the registry$", out, re.MULTILINE)
+
+
 def test_listing_loads_no_sdk() -> None:
     assert "SDK modules loaded: none" in benchmark("list.py", "--times", "1")
 

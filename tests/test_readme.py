@@ -30,6 +30,7 @@ RUNNERS = "tests/tasks/test_runners.py"
 CLOUDS = "tests/tasks/test_runners_clouds.py"
 
 BOXES = "tests/packer/test_boxes.py"
+RELEASES = "tests/tasks/test_release.py"
 PUBLISHED = "tests/tasks/test_boxes_catalog.py"
 
 ELSEWHERE = {
@@ -95,6 +96,16 @@ ELSEWHERE = {
         "tests/tasks/test_boxes_vagrant.py",
         '"boxes.test-upload", "--to", to',
     ),
+    # Releases need a product, and servers.
+    "./inv release.status --checkout ../km": (RELEASES, "maker.table()"),
+    "./inv release.publish --checkout ../km": (RELEASES, 'task="publish"'),
+    "./inv release.product --checkout ../km": (RELEASES, 'run("product"'),
+    "./inv release.ami --checkout ../km --plan": (RELEASES, 'run("ami", "--plan"'),
+    "./inv release.ami --checkout ../km": (RELEASES, 'task="ami"'),
+    "./inv release.publish --checkout ../km --final": (RELEASES, '"--final", task="publish"'),
+    "./inv release.retire --keep 2 --plan": (RELEASES, '"--keep", "2", "--plan"'),
+    "./inv release.retire --plan": (RELEASES, '"--keep", "2", "--plan"'),
+    "./inv release.retire --version 0.1.0-edge.20261129.1": (RELEASES, '"retire", "--version"'),
     # A test that ran the tests would not end: CI runs them, and a small suite shows what they do.
     "./inv test": ("tests/tasks/test_test.py", 'inv("test")'),
     "./inv test --all": (".ci/run", "./inv test --all"),
@@ -113,6 +124,7 @@ ELSEWHERE = {
     ".venv/bin/python benchmarks/fleets.py": ("tests/test_benchmarks.py", '"fleets.py"'),
     ".venv/bin/python benchmarks/packing.py": ("tests/test_benchmarks.py", '"packing.py"'),
     ".venv/bin/python benchmarks/upload.py": ("tests/test_benchmarks.py", '"upload.py"'),
+    ".venv/bin/python benchmarks/release.py": ("tests/test_benchmarks.py", '"release.py"'),
     ".venv/bin/python benchmarks/build.py": ("tests/test_benchmarks.py", '"build.py"'),
 }
 """Commands that are run by other tests: where, and the words by which one finds it there."""
@@ -189,11 +201,6 @@ def test_a_command_that_is_run_elsewhere_is_run_there(command: str) -> None:
 
 def test_the_pages_have_a_command_for_every_reason_not_to_run_one() -> None:
     assert all(any(command.startswith(start) for command in commands()) for start in OUTSIDE)
-
-
-def test_what_is_planned_is_said_not_to_be_there() -> None:
-    text = (ROOT / "README.md").read_text()
-    assert re.search(r"^- .*`release`.*: not yet\.$", text, re.MULTILINE)
 
 
 def test_the_table_of_exit_codes_is_that_of_the_errors() -> None:

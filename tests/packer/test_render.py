@@ -267,6 +267,24 @@ class TestForACurrentPacker:
         ((_, body),) = ((name, body) for name, body in named.items() if not name.startswith("__"))
         assert unknown_options(body, known[builder.strip('"')]) == []
 
+    def test_a_release_ami_has_the_product_and_only_valid_options(self, tmp_path: Path) -> None:
+        """Golden too: the AMI that others get."""
+        told = _settings.load({}, tmp_path / "none")
+        definition = definitions.load(ROOT / told.release.definition)
+        sums = {"kontain.tar.gz": "0" * 64, "kkm.run": "1" * 64}
+        files = render(definition, "aws", connect("aws", told).images.source(), told.packer.minimum, sums)
+        kept = {path: files[path] for path in (*KEPT, "provision/product.sums")}
+        if os.environ.get("UPDATE_GOLDEN") == "1":
+            write(kept, DATA / "golden/release")
+        assert kept == {path: (DATA / "golden/release" / path).read_bytes() for path in kept}
+        text = files["image.pkr.hcl"].decode()
+        steps = [text.index(f"step.sh {step}") for step in ("kernel", "docker", "user", "product", "record")]
+        assert steps == sorted(steps) and 'destination = "/var/tmp/kontain/kkm.run"' in text
+        body = hcl2.loads(text)["source"][0]['"amazon-ebs"']['"image"']
+        assert (
+            unknown_options(body, json.loads((DATA / "packer-options.json").read_text())["source"]["amazon-ebs"]) == []
+        )
+
     def test_is_given_imdsv2_on_aws_and_an_older_one_is_not(self, tmp_path: Path) -> None:
         told = _settings.load({}, tmp_path / "none")
         definition = definitions.load(definitions.DEFINITIONS / "l0base.toml")

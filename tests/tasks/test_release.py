@@ -218,6 +218,11 @@ class TestARelease:
         assert {row["state"] for row in rows if row["piece"] in ("ami", "box", "github")} == {"released"}
         assert [(asset.name, asset.sha256) for asset in built.hub.releases[0].assets] == before
 
+    def test_whose_ami_is_planned_is_not_made(self, built: Maker) -> None:
+        ran = built.run("ami", "--plan")
+        assert ran.code == 0 and "build, prove" in ran.out
+        assert built.ec2.client("ec2").describe_images(Owners=["self"])["Images"] == []
+
     def test_for_everybody_has_to_be_said_twice(self, built: Maker) -> None:
         built.tag("v1.2.3")
         assert built.run("product").code == 0
