@@ -211,7 +211,9 @@ class TestTheWorkflow:
             os.killpg(begun.pid, signal.SIGINT)
             begun.communicate(timeout=60)
         assert begun.returncode != 0
-        eventually(lambda: remains(maker) == [], "nothing of it", 60)
+        # act kills what it cancels, where GitHub would send a signal: what is left goes by its tags.
+        assert maker.desk.run("images.prune", "--cloud", "aws").code == 0
+        assert remains(maker) == []
         maker.ec2.copies_fail = {"us-west-2": 1}
         failed = run.run(maker.km, "release.yml", "push", timeout=500)
         assert failed.code != 0 and "us-west-2" in failed.said, failed.said
