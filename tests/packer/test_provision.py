@@ -126,6 +126,21 @@ class TestAPlugin:
         assert "failed plugin-amazon: no 1.8.2 among 1 plugins" in ran.stdout
 
 
+def test_defect_31_azures_agent_forgets_the_vm_that_was_built_on_and_no_key_stays(tmp_path: Path) -> None:
+    """By the lines of the script themselves: the whole of it would clean this machine."""
+    lines = (PROVISION / "clean.sh").read_text().splitlines()
+    (agent,) = [line for line in lines if "waagent" in line and not line.startswith("#")]
+    (tmp_path / "waagent").write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/told\n')
+    (tmp_path / "waagent").chmod(0o755)
+    for path, told in ((f"{tmp_path}:/usr/bin:/bin", "-force -deprovision\n"), ("/usr/bin:/bin", "")):
+        (tmp_path / "told").write_text("")
+        subprocess.run(["sh", "-euc", agent], env={"PATH": path}, check=True)
+        assert (tmp_path / "told").read_text() == told
+    # Its agent would take the builder with it: that one goes after it, as do all keys that let somebody in.
+    gone = [number for number, line in enumerate(lines) if "userdel" in line or "authorized_keys" in line]
+    assert len(gone) == 3 and min(gone) > lines.index(agent)
+
+
 def test_no_script_trusts_a_key_for_everything_or_runs_what_it_fetches() -> None:
     for script in PROVISION.glob("*.sh"):
         text = script.read_text()

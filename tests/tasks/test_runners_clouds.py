@@ -71,7 +71,7 @@ class TestAStart:
         assert world.existing() == []
 
     @pytest.mark.parametrize("broken", ["ec2", "azure"])
-    def test_that_fails_on_one_cloud_leaves_the_other_ones_runner_and_nothing_of_its_own(
+    def test_defect_2_that_fails_on_one_cloud_leaves_the_other_ones_runner_and_nothing_of_its_own(
         self, world: World, broken: str
     ) -> None:
         world.player.broken = {f"{broken}-runner"}
