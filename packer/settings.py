@@ -72,6 +72,8 @@ class ProductSettings(Struct, frozen=True, forbid_unknown_fields=True):
 class ReleaseSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """A release: what it is called, and who may use its AMI."""
 
+    pieces: list[Literal["ami", "box", "github"]]
+    """What a release has besides the product."""
     repository: str
     """`owner/name` at GitHub of the product, where its releases are; empty: that of `[github]`."""
     edge: Version

@@ -93,6 +93,14 @@ def look(folder: Path) -> Checkout:
     return Checkout(folder, commit, tuple(tags.splitlines()), tuple(line[3:] for line in changed.splitlines()))
 
 
+def objects(folder: Path, tag: str) -> tuple[str, ...]:
+    """What a tag names there: a commit, or an object with a message that does; none where there is no such tag."""
+    try:
+        return (_git(folder, "rev-parse", "--verify", f"refs/tags/{tag}"),)
+    except CommandFailed:
+        return ()
+
+
 def decide(
     told: str, checkout: Checkout | None, noted: Version | None, edges: Callable[[], Iterable[Version]], edge: str
 ) -> Version:

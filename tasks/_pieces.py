@@ -21,7 +21,7 @@ import msgspec
 
 from cloud.errors import InputError, KitError
 from packer import boxes as box_build
-from packer import manifest
+from packer import manifest, version
 from packer import product as goods_of
 from packer.definition import load
 from packer.driver import Packer
@@ -321,24 +321,31 @@ def _sent(
     """Make the draft, and send what it lacks."""
     if product is None:
         raise InputError("the product is not there, of which a release consists", hint="./inv release.product")
-    version, releases, ear = desk.version, desk.releases, console.ear("github")
+    wanted_as, releases, ear = desk.version, desk.releases, console.ear("github")
     told = "\n".join(f"- {name}: sha256 `{sha256}`" for name, (_, sha256) in wanted.items() if name != manifest.NAME)
-    text = f"Kontain {version.text}, of {version.commit}.\n\n{told}\n"
-    draft = releases.draft(version.tag, version.commit, f"Kontain {version.text}", text, prerelease=version.prerelease)
+    name = f"Kontain {wanted_as.text}"
+    text = f"{name}, of {wanted_as.commit}.\n\n{told}\n"
+    draft = releases.draft(wanted_as.tag, wanted_as.commit, name, text, prerelease=wanted_as.prerelease)
     for number, (name, (path, sha256)) in enumerate(wanted.items(), 1):
         with ear.step(f"send {name}", number, len(wanted)):
             releases.upload(draft, path, sha256, ear)
     return True
 
 
-def final(desk: Desk) -> Looked:
-    """Let everybody have it. All else of it is out by then."""
+def publish(desk: Desk) -> None:
+    """Let everybody have it. All else of it is out by then.
 
-    def act(console: _console.Console) -> bool:
-        there = desk.releases.find(desk.version.tag)
-        if there is None:
-            raise KitError(f"{desk.version.tag} is gone from GitHub", hint="the same command makes it anew")
-        desk.releases.publish(there)
-        return True
-
-    return Looked((), act)
+    Raises:
+        InputError: GitHub has the tag on something else.
+    """
+    there = desk.releases.find(desk.version.tag)
+    if there is None:
+        raise KitError(f"{desk.version.tag} is gone from GitHub", hint="the same command makes it anew")
+    known = desk.releases.tagged(desk.version.tag)
+    ours = {desk.version.commit, *(version.objects(desk.checkout, desk.version.tag) if desk.checkout else ())}
+    if known and known not in ours:
+        raise InputError(
+            f"{desk.version.tag} of {desk.repository} is on {known[:10]}, and not on {desk.version.commit[:10]}",
+            hint="git fetch --tags, or take another version",
+        )
+    desk.releases.publish(there)

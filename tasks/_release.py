@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cloud.errors import InputError, KitError
+from cloud import wait
+from cloud.errors import InputError, Interrupted, KitError
 from packer import manifest, product, version
 from tasks import _actions, _boxes, _clouds, _console, _images, _pieces, _report, _runners, _settings, _tools
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from tasks._settings import Settings
 
 PIECES = ("ami", "box", "github")
-"""What is made of the product; all of it is meant where nothing is said."""
+"""What can be made of the product."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,13 @@ def _releases(settings: Settings) -> Releases:
     return Releases(*_runners.account(settings), _repository(settings))
 
 
-def chosen(named: Sequence[str]) -> list[str]:
+def chosen(named: Sequence[str], desk: Desk) -> list[str]:
     """The pieces that are meant.
 
     Raises:
         InputError: one of them is none.
     """
-    wanted = list(dict.fromkeys(_boxes.split(named))) or list(PIECES)
+    wanted = list(dict.fromkeys(_boxes.split(named) or desk.settings.release.pieces))
     if unknown := [each for each in wanted if each not in PIECES]:
         raise InputError(f"{unknown[0]!r} is no piece of a release", hint=f"choose from: {', '.join(PIECES)}")
     return wanted
@@ -157,11 +158,30 @@ def make(task: str, desk: Desk, wanted: Sequence[str], *, as_json: bool, yes: bo
     with _console.long_work(task, lambda: _left(desk, wanted)) as console:
         seen = _product_first(desk, seen, wanted, console, force=force)
         failed = _acted(seen[2:], console)
+        if wait.interrupted():
+            raise Interrupted
         if desk.final and "github" in wanted and not any(failed.values()):
-            failed |= _acted([_seen("github", partial(_pieces.final, desk))], console)
+            failed["github"] = _clouds.together([partial(_finally, desk)], 1)[0][1]
         now = look(desk, wanted)
         show(desk, now, as_json=as_json)
         _settle(now, failed)
+
+
+def _finally(desk: Desk) -> None:
+    """Let everybody have the release at GitHub, when all else of it is out.
+
+    Raises:
+        KitError: something is not.
+    """
+    seen = look(desk, desk.settings.release.pieces)
+    _clouds.settle([(each.piece, each.error) for each in seen])
+    inside = [row for each in seen for row in each.rows if row.piece in ("ami", "box") and row.state != "released"]
+    if inside:
+        raise KitError(
+            f"{desk.version.tag} stays a draft: {inside[0].piece} {inside[0].what} is {inside[0].state}",
+            hint="./inv release.publish without --piece makes all of it",
+        )
+    _pieces.publish(desk)
 
 
 def _settle(seen: Sequence[Seen], failed: Mapping[str, KitError | None]) -> None:

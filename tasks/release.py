@@ -11,7 +11,7 @@ _WHOSE = {
     "product": "folder of the product's files. Without it the setting product.folder, in the checkout",
     "version": "the version, as a tag has it. Without it RELEASE_TAG, the tag at HEAD, or else an edge",
 }
-_PIECE = {"piece": "ami, box or github; may be repeated. Without it all three"}
+_PIECE = {"piece": "ami, box or github; may be repeated. Without it all of the setting release.pieces"}
 _FINAL = {"final": "publish the release at GitHub, which is a draft else, once all other pieces are released"}
 _JSON = {"json": "print the result as JSON"}
 _PLAN = {"plan": "say what would be done, look only"}
@@ -107,7 +107,8 @@ def status(
     """
     from tasks import _release
 
-    _release.status(_release.opened(checkout, product, version, final=final), _release.chosen(piece), as_json=json)
+    desk = _release.opened(checkout, product, version, final=final)
+    _release.status(desk, _release.chosen(piece, desk), as_json=json)
 
 
 @task(iterable=["piece"], help=_WHOSE | _PIECE | _FINAL | _JSON | _PLAN | _YES)
@@ -132,7 +133,8 @@ def publish(
     """
     from tasks import _release
 
-    desk, wanted = _release.opened(checkout, product, version, final=final), _release.chosen(piece)
+    desk = _release.opened(checkout, product, version, final=final)
+    wanted = _release.chosen(piece, desk)
     if plan:
         _release.status(desk, wanted, as_json=json)
     else:

@@ -40,7 +40,7 @@ from cloud.errors import InputError, KitError, NotAllowed, TemporaryError
 
 _LATER = "the same command may work later"
 _LOGIN = "log in: AWS_* variables, a profile or a role; ./inv doctor --cloud aws looks again"
-_RIGHTS = "docs/policies/aws.json has the rights that are needed"
+_RIGHTS = "docs/policies/aws.json has the rights that are needed, aws-release.json those for releases"
 _QUOTA = "ask for more in Service Quotas, or set aws.build_type, aws.proof_type and aws.runner_types to smaller ones"
 _SET = "look at AWS_* variables and the files below ~/.aws"
 

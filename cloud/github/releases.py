@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from msgspec import Struct
 
@@ -87,6 +87,14 @@ class _Asset(Struct):
     digest: str | None = None
 
 
+class _Object(Struct):
+    sha: str
+
+
+class _Ref(Struct):
+    object: _Object
+
+
 class _Release(Struct):
     id: int
     tag_name: str
@@ -117,6 +125,13 @@ class Releases:
         """
         found = self._find(tag)
         return _release(found) if found else None
+
+    def tagged(self, tag: str) -> str:
+        """What the tag is on: a commit, or an object with a message that names one; empty where there is none."""
+        what = f"look for the tag {tag} of {self._calls.slug}"
+        path = f"{self._calls.repo}/git/ref/{quote(f'tags/{tag}', safe='')}"
+        answer = self._calls.ask("GET", path, what, _READ, fine=(404,))
+        return "" if answer.status_code == 404 else self._calls.decoded(_Ref, answer, what).object.sha
 
     def draft(self, tag: str, commit: str, name: str, text: str, *, prerelease: bool) -> Release:
         """A draft of that tag with that name and text, new or made to fit; the published one as it is, if there is one.

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from tests.fakes.github_wire import Answer, Call, Refusal, moment
 
@@ -273,6 +273,17 @@ def _user(login: str) -> dict[str, Any]:
 
 _USER = _user("octocat")
 
+
+def _ref(hub: Hub, call: Call, owner: str, found: re.Match[str]) -> Answer:
+    tag = unquote(found["tag"])
+    commit = hub.tags.get((owner, tag))
+    if commit is None:
+        raise Refusal(404, "Not Found")
+    url = f"{hub.url}/repos/{owner}/git"
+    told = {"type": "commit", "sha": commit, "url": f"{url}/commits/{commit}"}
+    return Answer(200, {"ref": f"refs/tags/{tag}", "node_id": "R_1", "url": url, "object": told})
+
+
 ROUTES: tuple[tuple[str, str, str, Callable[[Hub, Call, str, re.Match[str]], Answer]], ...] = (
     ("GET", r"/releases", "contents", _listed),
     ("POST", r"/releases", "contents", _made),
@@ -283,5 +294,6 @@ ROUTES: tuple[tuple[str, str, str, Callable[[Hub, Call, str, re.Match[str]], Ans
     ("POST", r"/releases/(?P<id>\d+)/assets", "contents", _uploaded),
     ("GET", r"/releases/assets/(?P<id>\d+)", "contents", _shown_file),
     ("DELETE", r"/releases/assets/(?P<id>\d+)", "contents", _deleted_file),
+    ("GET", r"/git/ref/tags%2F(?P<tag>[^/]+)", "contents", _ref),
 )
 """As in `github`: method, path behind whose it is, GitHub's name of the right, what is done."""

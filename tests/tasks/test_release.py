@@ -205,6 +205,24 @@ class TestARelease:
         assert (states["ami"], states["box"], states["github"]) == ("released", "missing", "there")
         assert [release.draft for release in built.hub.releases] == [True]
 
+    def test_is_not_final_by_a_part_of_it(self, built: Maker) -> None:
+        built.tag("v1.2.3")
+        assert built.run("product").code == 0
+        ran = built.run("publish", "--piece", "github", "--final")
+        assert ran.code == 1 and "v1.2.3 stays a draft: ami us-east-2 is missing" in ran.err
+        only = built.rows("--final", task="publish", KM_RELEASE__PIECES="github")
+        assert [row["state"] for row in pieces(only, "github")] == ["released"]
+
+    def test_is_not_final_where_github_has_its_tag_on_something_else(self, built: Maker) -> None:
+        built.tag("v1.2.3")
+        assert built.run("product").code == 0
+        built.hub.tags[REPOSITORY, "v1.2.3"] = "c" * 40
+        ran = built.run("publish", "--final", KM_RELEASE__PIECES="github")
+        assert ran.code == 2 and "is on cccccccccc" in ran.err
+        assert [release.draft for release in built.hub.releases] == [True]
+        built.hub.tags[REPOSITORY, "v1.2.3"] = built.head
+        assert built.run("publish", "--final", KM_RELEASE__PIECES="github").code == 0
+
     def test_never_changes_when_it_is_out(self, built: Maker) -> None:
         built.tag("v1.2.3")
         assert built.run("product").code == 0
