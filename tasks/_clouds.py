@@ -79,20 +79,26 @@ def settle(told: Sequence[tuple[str, KitError | None]]) -> None:
     Raises:
         KitError, PartlyFailed, Interrupted: as `agree`.
     """
+    if error := whole(told):
+        raise error
+
+
+def whole(told: Sequence[tuple[str, KitError | None]]) -> KitError | None:
+    """The one error that these come to; none, where all went well."""
     errors = [(name, error) for name, error in told if error]
     if not errors:
-        return
+        return None
     first = errors[0][1]
     if len(told) == 1:
-        raise first
+        return first
     for _, error in errors:
         if isinstance(error, Interrupted):
-            raise error
+            return error
     words = "; ".join(f"{name}: {error.message}" for name, error in errors)
     hint = "; ".join(dict.fromkeys(f"{name}: {error.hint}" for name, error in errors if error.hint))
     if len(errors) < len(told):
-        raise PartlyFailed(words, hint=hint)
+        return PartlyFailed(words, hint=hint)
     alike = all(error.exit_code == first.exit_code for _, error in errors)
-    whole = KitError(words, hint=hint)
-    whole.exit_code = first.exit_code if alike else KitError.exit_code
-    raise whole
+    together = KitError(words, hint=hint)
+    together.exit_code = first.exit_code if alike else KitError.exit_code
+    return together

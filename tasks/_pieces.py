@@ -63,6 +63,8 @@ class Looked:
     """Does what the rows say; whether that was anything."""
     product: Product | None = None
     """Of the product alone: its files, where they are those of the version."""
+    error: KitError | None = None
+    """Why a part of it could not be looked at; the rest is acted on all the same."""
 
 
 def _nothing(console: _console.Console) -> bool:
@@ -186,22 +188,23 @@ def boxes(desk: Desk, product: Product | None) -> Looked:
     settings, shelf = _boxes.opened()
     place = _publish.place_named(settings.publish.to, settings)
     place.check()
-    looks = [partial(_box, desk, box, product, place, shelf) for box in _boxes.meant((), settings)]
-    answers = _clouds.together(looks, len(looks))
-    for _, error in answers:
-        if error:
-            raise error
+    meant = _boxes.meant((), settings)
+    answers = _clouds.together([partial(_box, desk, box, product, place, shelf) for box in meant], len(meant))
     systems = [system for system, _ in answers if system]
-    rows = tuple(row for system in systems for row in system.rows)
+    blind = {box.os: error for box, (_, error) in zip(meant, answers, strict=True) if error}
+    rows = [row for system in systems for row in system.rows]
+    rows += [Row("box", name, "unknown", (), error.message) for name, error in blind.items()]
+    unseen = _clouds.whole([*((system.box.os, None) for system in systems), *blind.items()])
 
     def act(console: _console.Console) -> bool:
         due = [system for system in systems if any(row.does for row in system.rows)]
         acts = [partial(_published, desk, system, place, shelf, console.ear(system.box.os)) for system in due]
         ended = _clouds.together(acts, settings.boxes.at_once)
-        _clouds.settle([(system.box.os, error) for system, (_, error) in zip(due, ended, strict=True)])
+        done = [(system.box.os, error) for system, (_, error) in zip(due, ended, strict=True)]
+        _clouds.settle([*done, *blind.items()])
         return bool(due)
 
-    return Looked(rows, act)
+    return Looked(tuple(rows), act, error=unseen)
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ def chosen(named: Sequence[str], desk: Desk) -> list[str]:
 
 @dataclass(frozen=True)
 class Seen:
-    """What was found of a piece, or why nothing was."""
+    """What was found of a piece, or why nothing was, or not all."""
 
     piece: str
     looked: Looked | None
@@ -127,9 +127,10 @@ def look(desk: Desk, wanted: Sequence[str], *, force: bool = False) -> list[Seen
 
 def _seen(piece: str, act: Callable[[], Looked]) -> Seen:
     try:
-        return Seen(piece, act())
+        looked = act()
     except KitError as error:
         return Seen(piece, None, error)
+    return Seen(piece, looked, looked.error)
 
 
 def status(desk: Desk, wanted: Sequence[str], *, as_json: bool, force: bool = False) -> None:
@@ -207,9 +208,10 @@ def _product_first(
 
 
 def _done(seen: Seen, console: _console.Console) -> bool:
+    did = bool(seen.looked and seen.looked.act(console))
     if seen.error:
         raise seen.error
-    return bool(seen.looked and seen.looked.act(console))
+    return did
 
 
 def _acted(seen: Sequence[Seen], console: _console.Console) -> dict[str, KitError | None]:

@@ -331,6 +331,17 @@ class TestRetire:
         assert [each["ImageId"] for each in left] == [kept]
 
 
+def test_a_system_that_can_not_be_looked_at_keeps_no_other_from_being_published(built: Maker) -> None:
+    whole(built)
+    folder = Path(built.desk.settings["KM_BOXES__DEFINITIONS"])
+    built.extra = {"KM_BOXES__OS": "micro,none"}
+    box(folder, "none", Path("/nowhere/disk"), "")
+    ran = built.run("publish", "--json")
+    assert ran.code == 3 and "none: box.toml has no checksum" in ran.err, ran.err
+    states = {row["what"]: row["state"] for row in pieces(json.loads(ran.out), "box")}
+    assert states == {"micro libvirt": "there", "micro virtualbox": "there", "none": "unknown"}
+
+
 class TestWhoMayNot:
     def test_write_at_github_is_told_which_right_it_takes(self, built: Maker) -> None:
         ran = built.run("publish", "--piece", "github", GH_TOKEN=READER)
