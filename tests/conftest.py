@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +19,7 @@ import psutil
 import pytest
 from botocore.client import ClientCreator
 from botocore.loaders import create_loader
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 from cloud import wait
@@ -77,6 +80,12 @@ def _boto_reads_once() -> Iterator[None]:
     """boto reads what EC2 is, and makes a class of it, once a process: else that is most of the time of many tests."""
     loader = create_loader()
     made, classes = ClientCreator._create_client_class, dict[str, type]()
+    read, models = ClientCreator._load_service_model, dict[str, Any]()
+
+    def model(creator: ClientCreator, service: str, *version: Any) -> Any:
+        if service not in models:
+            models[service] = read(creator, service, *version)
+        return models[service]
 
     def known(creator: ClientCreator, service: str, *arguments: Any) -> type:
         if service not in classes:
@@ -85,6 +94,7 @@ def _boto_reads_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("botocore.session.create_loader", lambda paths=None: loader)
+        patched.setattr(ClientCreator, "_load_service_model", model)
         patched.setattr(ClientCreator, "_create_client_class", known)
         yield
 
@@ -146,10 +156,26 @@ class Built:
 
 
 @pytest.fixture(scope="session")
-def built(micro: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """One build of the micro image, from nothing, with everything watched."""
+def built(micro: dict[str, str], tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Built:
+    """One build of the micro image, from nothing, with everything watched: to be looked at and copied, and no more.
+
+    Workers side by side wait for the one of them that makes it, as pytest-xdist advises
+    ("Making session-scoped fixtures execute only once").
+    """
+    if worker_id == "master":
+        return _build(tmp_path_factory.mktemp("built"), micro)
+    shared = tmp_path_factory.getbasetemp().parent
+    kept = shared / "built.pickle"
+    with FileLock(shared / "built.lock"):
+        if not kept.exists():
+            kept.write_bytes(pickle.dumps(_build(Path(tempfile.mkdtemp(dir=shared, prefix="built-")), micro)))
+    made: Built = pickle.loads(kept.read_bytes())  # noqa: S301  # our own
+    return made
+
+
+def _build(home: Path, micro: dict[str, str]) -> Built:
     secrets = dict.fromkeys(("AWS_SECRET_ACCESS_KEY", "SP_PASSWORD", "GH_TOKEN", "VAGRANT_CLOUD_TOKEN"), CANARY)
-    toolkit = Toolkit(tmp_path_factory.mktemp("built"), {**micro, **secrets})
+    toolkit = Toolkit(home, {**micro, **secrets})
     seen, over = Seen(), threading.Event()
     watcher = threading.Thread(target=_watch, args=(toolkit, seen, over))
     watcher.start()

@@ -31,7 +31,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from cloud import wait
-from tests.fakes import ec2_amis, ec2_rules
+from tests.fakes import ec2_amis, ec2_rules, quick
 from tests.fakes.ec2_rules import SPACE as _SPACE
 from tests.fakes.guests import Guests, Paper
 
@@ -131,6 +131,7 @@ class Ec2:
         (self.folder / "vms").mkdir(parents=True)
         (self.folder / "amis").mkdir()
         self.guests = self.paper or Guests(self.folder / "vms")
+        quick.quicken()
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._disks: dict[str, Path] = {}
         self._tokens: dict[str, tuple[str, bytes]] = {}

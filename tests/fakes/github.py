@@ -875,6 +875,7 @@ class Contract:
     def __init__(self) -> None:
         self._spec = json.loads(_SPEC.read_text(), object_hook=_meant)
         self._openapi = OpenAPI.from_dict(self._spec)
+        self._known: dict[bytes, str] = {}
         # The words of a path before its parameters: `downloads` is no runner's id.
         paths = sorted(self._spec["paths"], key=lambda path: path.count("{"))
         self._paths = [(re.compile(re.sub(r"\{[^}]+\}", "[^/]+", path)), path) for path in paths]
@@ -895,7 +896,7 @@ class Contract:
             return f"{call.method} {call.path} has no {', '.join(sorted(unknown))}"
         if not call.headers.get("X-GitHub-Api-Version"):
             return f"{call.method} {call.path} names no version of the API"
-        return self._wrong(lambda: self._openapi.validate_request(_request(call)))
+        return self._wrong(call, "", lambda: self._openapi.validate_request(_request(call)))
 
     def answer(self, call: Call, answer: Answer) -> str:
         """What is wrong with an answer; empty where nothing is."""
@@ -908,7 +909,8 @@ class Contract:
         if not described:
             return f"{call.method} {call.path} never answers {answer.status}"
         told = MockResponse(answer.sent, answer.status, answer.headers)
-        return self._wrong(lambda: self._openapi.validate_response(_request(call), told))
+        about = (answer.status, answer.sent, answer.headers)
+        return self._wrong(call, repr(about), lambda: self._openapi.validate_response(_request(call), told))
 
     def _operation(self, call: Call) -> Any:
         path = next((path for pattern, path in self._paths if pattern.fullmatch(call.path)), None)
@@ -919,14 +921,22 @@ class Contract:
             described = (self._spec if name == "components" else described)[name]
         return described
 
-    @staticmethod
-    def _wrong(check: Callable[[], None]) -> str:
-        try:
-            check()
-        except OpenAPIError as problem:
-            causes = [f"{each.json_path} {each.message}" for each in getattr(problem.__cause__, "schema_errors", ())]
-            return "; ".join(causes) or f"{type(problem).__name__}: {problem}"
-        return ""
+    def _wrong(self, call: Call, answer: str, check: Callable[[], None]) -> str:
+        about = (call.method, call.path, call.query, call.body, call.headers.get("Content-Type"), bool(call.received))
+        # Polls ask the same and hear the same many times.
+        digest = hashlib.sha256(f"{about} {answer}".encode()).digest()
+        if digest not in self._known:
+            self._known[digest] = _found(check)
+        return self._known[digest]
+
+
+def _found(check: Callable[[], None]) -> str:
+    try:
+        check()
+    except OpenAPIError as problem:
+        causes = [f"{each.json_path} {each.message}" for each in getattr(problem.__cause__, "schema_errors", ())]
+        return "; ".join(causes) or f"{type(problem).__name__}: {problem}"
+    return ""
 
 
 def _meant(described: dict[str, Any]) -> dict[str, Any]:

@@ -122,7 +122,7 @@ install -m 644 "$micro/grub.cfg" "$root/boot/grub"
 truncate -s 1G "$disk"
 sfdisk -q "$disk" <<<'start=2048, type=83, bootable'
 mke2fs -q -t ext4 -L micro -m 0 -E offset=$((2048 * 512)),lazy_itable_init=0 -d "$root" "$disk" 1047552k
-grub-mkimage -O i386-pc -p '(,msdos1)/boot/grub' -o "$work/core.img" biosdisk part_msdos ext2 normal linux
+grub-mkimage -O i386-pc -p '(,msdos1)/boot/grub' -o "$work/core.img" biosdisk part_msdos ext2 normal linux16
 dd if=/usr/lib/grub/i386-pc/boot.img of="$disk" bs=440 count=1 conv=notrunc status=none
 dd if="$work/core.img" of="$disk" bs=512 seek=1 conv=notrunc status=none
 qemu-img convert -O qcow2 "$disk" "$out"
