@@ -7,7 +7,7 @@ never built again. An edge's is for its own account alone, and in its own region
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -105,7 +105,8 @@ def plan(
             if product and base
             else None
         )
-        home = _home(clouds[0].region, there[0], build, version, force=force)
+        out = {image.build for images in there for image in images if image.state == "promoted"}
+        home = _home(clouds[0].region, there[0], out, build, version, force=force)
         copies = [_copy(cloud.region, found, home) for cloud, found in zip(clouds[1:], there[1:], strict=True)]
         places = [home, *copies]
         if not version.edge:
@@ -154,9 +155,20 @@ def _filled(key: str, text: str, told: Mapping[str, str]) -> str:
     return re.sub(r"\{(\w*)\}", word, text)
 
 
-def _home(region: str, there: Sequence[Image], build: pipeline.Plan | None, version: Version, *, force: bool) -> Place:
-    """What there is where it is built, and what is to be done so that it is proven."""
-    given = next((image for image in there if image.state == "promoted"), None)
+def _home(
+    region: str,
+    there: Sequence[Image],
+    out: Collection[str],
+    build: pipeline.Plan | None,
+    version: Version,
+    *,
+    force: bool,
+) -> Place:
+    """What there is where it is built, and what is to be done so that it is proven.
+
+    `out` are the builds that are released somewhere: sharing may have failed here, and gone well for a copy.
+    """
+    given = next((image for image in there if image.build in out), None)
     if given and (other := given.tags.get(names.COMMIT, version.commit)) != version.commit:
         return Place(
             region, given, "stale", (), f"{given.build} of {other[:10]} was released as {version.text}, and stays"

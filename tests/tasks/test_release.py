@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -473,3 +474,30 @@ def test_a_tag_that_was_moved_makes_no_release_of_two_commits(built: Maker) -> N
     states = {row["piece"]: (row["state"], row["does"]) for row in json.loads(ran.out)}
     assert states["ami"] == ("stale", [])
     assert [release.draft for release in built.hub.releases] == [True]
+
+
+def test_two_who_draft_it_at_once_have_one_draft(built: Maker) -> None:
+    desk = built.opened()
+    built.hub.fails("POST */releases", 0, times=2, delay=0.5)
+
+    def draft(_: int) -> int:
+        return desk.releases.draft(desk.version.tag, desk.version.commit, "a", "b", prerelease=True).id
+
+    with built._as_told({}), ThreadPoolExecutor(2) as threads:
+        ids = set(threads.map(draft, range(2)))
+    assert [{release.id} for release in built.hub.releases] == [ids]
+
+
+def test_what_is_released_in_another_region_is_not_built_anew(built: Maker) -> None:
+    built.tag("v1.2.3")
+    built.extra = {"KM_RELEASE__COPIES": "us-west-2", "KM_RELEASE__ACCOUNTS": "123456789012"}
+    assert built.run("product").code == 0
+    built.ami("proven")
+    built.ec2.fails("ModifyImageAttribute", "UnauthorizedOperation", 403)
+    ran = built.run("ami", "--json")
+    states = {row["what"]: row["state"] for row in pieces(json.loads(ran.out), "ami")}
+    assert (ran.code, states) == (3, {"us-east-2": "there", "us-west-2": "released"})
+    newer = built.ec2.register("micro-22.04-amd64-server-20261201", CANONICAL)
+    built.ec2.ami(newer).creation_date = datetime(2099, 12, 1, tzinfo=UTC)
+    assert [row["does"] for row in pieces(built.rows(), "ami")] == [["share"], []]
+    assert {row["state"] for row in pieces(built.rows(task="ami"), "ami")} == {"released"}
