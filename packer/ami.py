@@ -7,7 +7,7 @@ never built again. An edge's is for its own account alone, and in its own region
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -56,6 +56,11 @@ class Plan:
     """How it comes to be; None: nothing is to be built, or nothing can be, since the product is not there."""
 
     @property
+    def foreign(self) -> str:
+        """Why nothing can be done for this version: it was released of another commit. Empty: it was not."""
+        return next((place.why for place in self.places if place.state == "stale" and not place.does), "")
+
+    @property
     def up_to_date(self) -> bool:
         """Whether nothing is to be done."""
         return not any(place.does for place in self.places)
@@ -100,7 +105,8 @@ def plan(
             if product and base
             else None
         )
-        home = _home(clouds[0].region, there[0], build, version, force=force)
+        out = {image.build for images in there for image in images if image.state == "promoted"}
+        home = _home(clouds[0].region, there[0], out, build, version, force=force)
         copies = [_copy(cloud.region, found, home) for cloud, found in zip(clouds[1:], there[1:], strict=True)]
         places = [home, *copies]
         if not version.edge:
@@ -149,9 +155,24 @@ def _filled(key: str, text: str, told: Mapping[str, str]) -> str:
     return re.sub(r"\{(\w*)\}", word, text)
 
 
-def _home(region: str, there: Sequence[Image], build: pipeline.Plan | None, version: Version, *, force: bool) -> Place:
-    """What there is where it is built, and what is to be done so that it is proven."""
-    given = next((image for image in there if image.state == "promoted"), None)
+def _home(
+    region: str,
+    there: Sequence[Image],
+    out: Collection[str],
+    build: pipeline.Plan | None,
+    version: Version,
+    *,
+    force: bool,
+) -> Place:
+    """What there is where it is built, and what is to be done so that it is proven.
+
+    `out` are the builds that are released somewhere: sharing may have failed here, and gone well for a copy.
+    """
+    given = next((image for image in there if image.build in out), None)
+    if given and (other := given.tags.get(names.COMMIT, version.commit)) != version.commit:
+        return Place(
+            region, given, "stale", (), f"{given.build} of {other[:10]} was released as {version.text}, and stays"
+        )
     if given:
         return Place(region, given, "there", (), f"{given.build}, which was released and stays")
     if not there:
@@ -171,6 +192,8 @@ def _copy(region: str, there: Sequence[Image], home: Place) -> Place:
     if home.does or home.image is None:
         why = "it is copied when it was proven"
         return Place(region, there[0] if there else None, "stale" if there else "missing", ("copy",), why)
+    if home.state == "stale":
+        return Place(region, there[0] if there else None, "stale", (), home.why)
     same = next((image for image in there if image.build == home.image.build), None)
     if same is None:
         return Place(region, None, "missing", ("copy",), "it was not copied yet")
@@ -179,6 +202,8 @@ def _copy(region: str, there: Sequence[Image], home: Place) -> Place:
 
 def _given(cloud: AwsCloud, place: Place, wanted: Audience) -> Place:
     """The same, and whether those may use it who are to."""
+    if place.state == "stale" and not place.does:
+        return place
     if place.image is None or place.does:
         return replace(place, does=(*place.does, "share"))
     has = cloud.audience(place.image)

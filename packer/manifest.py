@@ -6,9 +6,10 @@ It lies beside the files, and is published with them.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from cloud import typed
 from cloud.errors import InputError
@@ -30,7 +31,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
     """All of them."""
 
     version: str
-    commit: str
+    commit: Annotated[str, Meta(pattern=r"^[0-9a-f]{40}\Z")]
     files: dict[str, Item]
     smoke: str = ""
     """The command that was run with these very files, and went well."""
@@ -57,5 +58,14 @@ def read(folder: Path) -> Manifest | None:
 
 
 def write(folder: Path, manifest: Manifest) -> None:
-    """Put it beside the files, in place of the one before."""
-    write_json(folder / NAME, msgspec.to_builtins(manifest))
+    """Put it beside the files, in place of the one before.
+
+    Raises:
+        InputError: the folder can't be written to.
+    """
+    try:
+        write_json(folder / NAME, msgspec.to_builtins(manifest))
+    except OSError as problem:
+        raise InputError(
+            f"{folder / NAME} can't be written: {problem.strerror or problem}", hint="is the folder ours, and not full?"
+        ) from problem

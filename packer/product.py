@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from cloud import process
 from cloud.errors import InputError
 from cloud.progress import Progress
-from packer.manifest import Item
+from packer.manifest import NAME, Item
 from packer.render import readable
 from packer.settings import ProductSettings
 
@@ -38,10 +38,38 @@ class Product:
     """The checksum of each file, by its name."""
 
 
+def check(settings: ProductSettings) -> None:
+    """Whether a release can consist of these files.
+
+    Raises:
+        InputError: one is lacking that goes into every VM, or one would be in the manifest's place.
+    """
+    if lacking := [each for each in (ARCHIVE, INSTALLER) if each not in settings.files]:
+        raise InputError(f"product.files has no {lacking[0]}", hint=f"{ARCHIVE} and {INSTALLER} are among them")
+    if NAME in settings.files:
+        raise InputError(f"product.files has {NAME}", hint="it is written anew, and is with them in any case")
+
+
 def place(settings: ProductSettings, folder: str = "", checkout: str = "") -> Path:
-    """Where the files are: the folder that is named, or the one that is set, in the checkout where there is one."""
-    root = Path(checkout or settings.checkout).expanduser()
-    return (Path(folder).expanduser() if folder else root / settings.folder).absolute()
+    """Where the files are: the folder that is named, or the one that is set, in the checkout where there is one.
+
+    Raises:
+        InputError: as `path`.
+    """
+    root = path(checkout or settings.checkout)
+    return path(folder) if folder else root / settings.folder
+
+
+def path(text: str) -> Path:
+    """A folder as somebody names it, made whole.
+
+    Raises:
+        InputError: `~` stands before a name that nobody has here.
+    """
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as problem:
+        raise InputError(f"{text}: {problem}", hint="write the whole path") from problem
 
 
 def found(folder: Path) -> Product:
@@ -86,6 +114,9 @@ def run(command: str, where: Path, folder: Path, progress: Progress, timeout: fl
         raise InputError(f"{command!r} is no command: {problem}", hint="see [product] in the settings") from problem
     if not argv:
         raise InputError("an empty text is no command", hint="see [product] in the settings")
+    # With a slash it is in `where`, as for a shell that stands there.
+    if "/" in argv[0]:
+        argv[0] = str(where / argv[0])
     kept = {key: text for key, text in os.environ.items() if not key.startswith(_SECRETS)}
     process.run(argv, cwd=where, env={**kept, "PRODUCT": str(folder)}, on_line=progress.line, timeout=timeout)
 

@@ -118,10 +118,11 @@ def decide(
             hint="a release is what a commit says: commit them, or take them back",
         )
     if told:
-        return _told(parse(told), checkout, noted)
+        return _told(parse(told), checkout, noted, edges)
     if checkout is None:
         if noted is None:
             raise InputError("nothing says which version this is", hint="--checkout, or --version v1.2.3")
+        parse(noted.text)
         return noted
     released = [tag for tag in checkout.tags if tag.startswith("v") and _VERSION.fullmatch(tag[1:])]
     if released:
@@ -137,7 +138,9 @@ def decide(
     return Version(f"{edge}-edge.{day}.{number}", checkout.commit)
 
 
-def _told(text: str, checkout: Checkout | None, noted: Version | None) -> Version:
+def _told(
+    text: str, checkout: Checkout | None, noted: Version | None, edges: Callable[[], Iterable[Version]]
+) -> Version:
     if checkout is None:
         if noted is None or noted.text != text:
             raise InputError(
@@ -149,6 +152,13 @@ def _told(text: str, checkout: Checkout | None, noted: Version | None) -> Versio
             f"v{text} is not the tag of {checkout.folder}, which is at {checkout.commit[:10]}",
             hint=f"git checkout v{text}, or without --version for an edge",
         )
+    if _edge(text) and noted != Version(text, checkout.commit):
+        other = next((each for each in edges() if each.text == text and each.commit != checkout.commit), None)
+        if other:
+            raise InputError(
+                f"{text} is of {other.commit[:10]}, and {checkout.folder} is at {checkout.commit[:10]}",
+                hint=f"git checkout {other.commit[:10]}, or without --version for an edge of this one",
+            )
     return Version(text, checkout.commit)
 
 

@@ -101,7 +101,8 @@ def product(desk: Desk) -> Looked:
     if noted.of != desk.version:
         whose = f"{noted.version} of {noted.commit[:10]}"
         return looked("stale", ("build",) if build else ("note",), f"they are {whose}")
-    other = next(name for name in files if noted.files.get(name) != files[name])
+    # One that is in the one list and not in the other, too: the setting product.files may be another by now.
+    other = next(name for name in (*files, *noted.files) if noted.files.get(name) != files.get(name))
     return looked("stale", ("build",) if build else (), f"{other} is not the one of {manifest.NAME}")
 
 
@@ -161,11 +162,14 @@ def ami(desk: Desk, product: Product | None, *, force: bool = False) -> Looked:
         definition, desk.version, clouds, product, settings.release, settings.packer.minimum, force=force
     )
     rows = tuple(Row("ami", each.region, each.state, each.does, each.why) for each in planned.places)
+    if planned.foreign:
+        return Looked(rows, _nothing, error=InputError(planned.foreign, hint="make another version"))
     if planned.up_to_date:
         return Looked(rows, _nothing)
 
     def act(console: _console.Console) -> bool:
-        if planned.build is None and planned.places[0].image is None:
+        # Nor is one proven without it: what is not proven is for nobody.
+        if planned.build is None and {"build", "prove"} & set(planned.places[0].does):
             raise InputError("the product is not there, of which the AMI is built", hint="./inv release.product")
         ended = amis.apply(planned, clouds, partial(_packer, desk, "aws"), console.ear)
         _clouds.settle(list(ended.items()))

@@ -57,9 +57,10 @@ def opened(checkout: str, folder: str, told: str, *, final: bool = False) -> Des
         InputError: one of them can't be used, or nothing says which version is meant.
     """
     settings = _settings.load()
+    product.check(settings.product)
     where = checkout or settings.product.checkout
     place = product.place(settings.product, folder, checkout)
-    at = version.look(Path(where).expanduser().absolute()) if where else None
+    at = version.look(product.path(where)) if where else None
 
     def edges() -> Iterator[Version]:
         for each in _releases(settings).all():
@@ -168,15 +169,20 @@ def make(task: str, desk: Desk, wanted: Sequence[str], *, as_json: bool, yes: bo
         _settle(now, failed)
 
 
+_OUT = {"product": ("there",), "smoke": ("there",), "github": ("there", "released")}
+"""How a piece is when the release at GitHub may be published: else `released`."""
+
+
 def _finally(desk: Desk) -> None:
-    """Let everybody have the release at GitHub, when all else of it is out.
+    """Let everybody have the release at GitHub, when all else of it is out and all files are there.
 
     Raises:
         KitError: something is not.
     """
-    seen = look(desk, desk.settings.release.pieces)
+    seen = look(desk, list(dict.fromkeys([*desk.settings.release.pieces, "github"])))
     _clouds.settle([(each.piece, each.error) for each in seen])
-    inside = [row for each in seen for row in each.rows if row.piece in ("ami", "box") and row.state != "released"]
+    rows = [row for each in seen for row in each.rows]
+    inside = [row for row in rows if row.state not in _OUT.get(row.piece, ("released",))]
     if inside:
         raise KitError(
             f"{desk.version.tag} stays a draft: {inside[0].piece} {inside[0].what} is {inside[0].state}",
@@ -192,10 +198,20 @@ def _settle(seen: Sequence[Seen], failed: Mapping[str, KitError | None]) -> None
 
 
 def _there(product: Seen) -> None:
-    """The product is there, or will be."""
+    """The product is there, or will be.
+
+    Raises:
+        InputError: nothing makes it so. What is made of other files, or published beside them, is of no version.
+    """
     (row,) = product.rows
-    if product.looked and row.state == "missing" and not row.does:
+    if not product.looked or row.does:
+        return
+    if row.state == "missing":
         raise InputError(row.why, hint="--checkout names the product's repository, --product the folder of its files")
+    if row.state == "stale":
+        raise InputError(
+            f"the product in {row.what}: {row.why}", hint="--checkout builds it anew; or take what was changed back"
+        )
 
 
 def _product_first(

@@ -143,7 +143,7 @@ class Releases:
             raise InputError(f"{tag!r} is no tag", hint="as v1.2.3: letters, digits and ._+/-")
         wanted: dict[str, str | bool] = {"target_commitish": commit, "name": name, "body": text}
         wanted["prerelease"] = prerelease
-        found = self._find(tag) or self._made(tag, {"tag_name": tag, "draft": True, **wanted})
+        found = self._find(tag) or self._only(self._made(tag, {"tag_name": tag, "draft": True, **wanted}))
         told = (found.target_commitish, found.name or "", found.body or "", found.prerelease)
         if found.draft and told != (commit, name, text, prerelease):
             found = self._changed(found.id, wanted, f"change the draft {tag} of {self._calls.slug}")
@@ -259,6 +259,14 @@ class Releases:
                 if found := self._find(tag):
                     return found
         raise AssertionError("unreachable")
+
+    def _only(self, made: _Release) -> _Release:
+        """The release of its tag. Whoever drafted it at the same moment has the older one: then ours goes."""
+        found = self._find(made.tag_name) or made
+        if found.id != made.id:
+            what = f"remove the second draft {made.tag_name} of {self._calls.slug}"
+            self._calls.ask("DELETE", f"{self._list}/{made.id}", what, _WRITE, fine=(404,))
+        return found
 
     def _changed(self, number: int, body: dict[str, str | bool], what: str) -> _Release:
         answer = self._calls.ask("PATCH", f"{self._list}/{number}", what, _WRITE, body=body)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 
 from cloud import names
 from packer.manifest import NAME as MANIFEST
+from tests import act
 from tests.fakes.ec2 import CANONICAL
 from tests.fakes.github import READER, REPOSITORY
 from tests.packer.boxed import box
@@ -74,7 +77,7 @@ class TestTheProduct:
         (row, *_) = built.rows("--piece", "github")
         assert (row["state"], row["does"], row["why"]) == ("stale", ["build"], f"kkm.run is not the one of {MANIFEST}")
         taken = built.desk.run("release.product", "--product", str(built.km / "build"), "--json")
-        assert taken.code == 0 and json.loads(taken.out)[0]["does"] == []
+        assert taken.code == 2 and json.loads(taken.out)[0]["does"] == []
 
     def test_that_does_not_work_ends_it_before_anything_else_begins(self, maker: Maker) -> None:
         ran = maker.run("publish", KM_PRODUCT__SMOKE="sh -c 'exit 7'")
@@ -231,7 +234,7 @@ class TestARelease:
         before = [(asset.name, asset.sha256) for asset in built.hub.releases[0].assets]
         # Somebody builds it again, with other files: what is out stays.
         (built.km / "build/kkm.run").write_text("#!/bin/sh\necho other\n")
-        assert built.desk.run("release.product", "--product", str(built.km / "build")).code == 0
+        assert built.desk.run("release.product", "--product", str(built.km / "build")).code == 2
         rows = built.rows(task="publish")
         assert {row["state"] for row in rows if row["piece"] in ("ami", "box", "github")} == {"released"}
         assert [(asset.name, asset.sha256) for asset in built.hub.releases[0].assets] == before
@@ -376,3 +379,125 @@ def test_what_another_run_has_sent_is_not_built_again(built: Maker) -> None:
         link.unlink()
     assert {row["state"] for row in pieces(built.rows(), "box")} == {"there"}
     assert built.run("publish", "--piece", "box").code == 0
+
+
+class TestWhatCanNotBe:
+    """Each of these was a traceback, or went on with something that nobody meant."""
+
+    def test_a_home_that_nobody_has(self, maker: Maker) -> None:
+        for word in ("--checkout", "--product"):
+            ran = maker.desk.run("release.status", word, "~nobody-here/km")
+            assert ran.code == 2 and "~nobody-here/km" in ran.err and "a bug" not in ran.err
+
+    def test_a_manifest_of_no_version_or_of_no_commit(self, built: Maker) -> None:
+        path = built.km / "build" / MANIFEST
+        whole_one = json.loads(path.read_text())
+        for wrong in ({"version": "latest"}, {"version": "../x"}, {"commit": "master"}):
+            path.write_text(json.dumps({**whole_one, **wrong}))
+            ran = built.desk.run("release.publish", "--product", str(path.parent), *PIECES_NONE)
+            assert ran.code == 2, ran.err
+        assert built.hub.releases == []
+
+    def test_files_that_are_not_all(self, maker: Maker) -> None:
+        for files, why in (("", "no kontain.tar.gz"), ("kontain.tar.gz", "no kkm.run")):
+            ran = maker.run("product", KM_PRODUCT__FILES=files)
+            assert ran.code == 2 and why in ran.err
+        ran = maker.run("product", KM_PRODUCT__FILES=f"kontain.tar.gz,kkm.run,{MANIFEST}")
+        assert ran.code == 2 and f"product.files has {MANIFEST}" in ran.err
+
+    def test_a_manifest_of_more_files_than_the_settings_name(self, built: Maker) -> None:
+        (row, *_) = built.rows(KM_PRODUCT__FILES="kontain.tar.gz,kkm.run")
+        assert (row["state"], row["why"]) == ("stale", f"kontain_bin.tar.gz is not the one of {MANIFEST}")
+
+    def test_a_folder_that_can_not_be_written_to(self, maker: Maker) -> None:
+        in_the_way = maker.km / "build" / f".{MANIFEST}.{os.getpid()}.new"
+        in_the_way.mkdir(parents=True)
+        (in_the_way / "more").touch()
+        ran = maker.run("product")
+        assert ran.code == 2 and f"{MANIFEST} can't be written" in ran.err and "a bug" not in ran.err
+
+
+def test_a_command_with_a_slash_is_one_of_the_checkout(maker: Maker) -> None:
+    (maker.km / "build.sh").chmod(0o755)
+    maker.commit("it can be run")
+    assert maker.run("product", KM_PRODUCT__BUILD="./build.sh").code == 0
+
+
+class TestFilesThatWereChangedSince:
+    """Without a checkout nothing builds them anew."""
+
+    @pytest.fixture
+    def changed(self, built: Maker) -> Maker:
+        built.tag("v1.2.3")
+        assert built.run("product").code == 0
+        return built
+
+    def test_are_not_published_under_their_version(self, changed: Maker) -> None:
+        assert changed.run("publish", *PIECES_NONE).code == 0
+        changed.hub.releases[0].assets.pop()
+        (changed.km / "build/kkm.run").write_text("#!/bin/sh\n")
+        folder = str(changed.km / "build")
+        final = {"KM_RELEASE__PIECES": "github"}
+        ran = changed.desk.run("release.publish", "--product", folder, "--final", **final)
+        assert ran.code == 2 and "kkm.run is not the one of" in ran.err
+        assert [release.draft for release in changed.hub.releases] == [True]
+
+    def test_let_nobody_have_an_ami_that_was_not_proven(self, changed: Maker) -> None:
+        ami = changed.ami()
+        (changed.km / "build/kkm.run").write_text("#!/bin/sh\n")
+        ran = changed.desk.run("release.ami", "--product", str(changed.km / "build"))
+        assert ran.code == 2, ran.err
+        (told,) = changed.ec2.client("ec2").describe_images(ImageIds=[ami])["Images"]
+        assert names.PROMOTED not in {tag["Key"] for tag in told["Tags"]}
+
+
+def test_an_edge_stays_with_its_commit(built: Maker) -> None:
+    version = built.rows(*PIECES_NONE, task="publish")[0]["version"]
+    first = built.head
+    assert built.run("publish", *PIECES_NONE, "--version", version).code == 0
+    built.commit()
+    ran = built.run("publish", *PIECES_NONE, "--version", version)
+    assert ran.code == 2 and f"{version} is of {first[:10]}" in ran.err
+    assert [release.commit for release in built.hub.releases] == [first]
+
+
+def test_a_tag_that_was_moved_makes_no_release_of_two_commits(built: Maker) -> None:
+    built.tag("v1.2.3")
+    assert built.run("product").code == 0
+    whole(built)
+    assert built.run("publish").code == 0
+    first = built.head
+    built.commit()
+    act.git(built.km, "tag", "-f", "v1.2.3")
+    ran = built.run("publish", "--final", "--json")
+    assert ran.code == 3 and f"of {first[:10]} was released as 1.2.3, and stays" in ran.err
+    states = {row["piece"]: (row["state"], row["does"]) for row in json.loads(ran.out)}
+    assert states["ami"] == ("stale", [])
+    assert [release.draft for release in built.hub.releases] == [True]
+
+
+def test_two_who_draft_it_at_once_have_one_draft(built: Maker) -> None:
+    desk = built.opened()
+    built.hub.fails("POST */releases", 0, times=2, delay=0.5)
+
+    def draft(_: int) -> int:
+        return desk.releases.draft(desk.version.tag, desk.version.commit, "a", "b", prerelease=True).id
+
+    with built._as_told({}), ThreadPoolExecutor(2) as threads:
+        ids = set(threads.map(draft, range(2)))
+    assert [{release.id} for release in built.hub.releases] == [ids]
+
+
+def test_what_is_released_in_another_region_is_not_built_anew(built: Maker) -> None:
+    built.tag("v1.2.3")
+    built.extra = {"KM_RELEASE__COPIES": "us-west-2", "KM_RELEASE__ACCOUNTS": "123456789012"}
+    assert built.run("product").code == 0
+    built.ami("proven")
+    built.ec2.fails("ModifyImageAttribute", "UnauthorizedOperation", 403)
+    ran = built.run("ami", "--json")
+    states = {row["what"]: row["state"] for row in pieces(json.loads(ran.out), "ami")}
+    assert (ran.code, states) == (3, {"us-east-2": "there", "us-west-2": "released"})
+    newer = built.ec2.register("micro-22.04-amd64-server-20261201", CANONICAL)
+    built.ec2.ami(newer).creation_date = datetime(2099, 12, 1, tzinfo=UTC)
+    assert [row["does"] for row in pieces(built.rows(), "ami")] == [["share"], []]
+    assert {row["state"] for row in pieces(built.rows(task="ami"), "ami")} == {"released"}
