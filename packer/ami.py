@@ -12,9 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from cloud.aws.sharing import Audience
-
 from cloud import names, wait
+from cloud.aws.sharing import Audience
 from cloud.base import Base, Image
 from cloud.errors import InputError, KitError
 from cloud.progress import Progress

@@ -113,6 +113,8 @@ def _make(desk: Desk, commands: Sequence[str], console: _console.Console) -> boo
         assert desk.checkout is not None  # without one there are no commands
         with ear.step(command, number, len(commands)):
             goods_of.run(command, desk.checkout, desk.folder, ear, settings.timeout)
+    if desk.checkout and version.look(desk.checkout).commit != desk.version.commit:
+        raise KitError(f"{desk.checkout} is at another commit than when this began", hint="the same command once more")
     files = goods_of.look(desk.folder, settings.files)
     manifest.write(desk.folder, Manifest(desk.version.text, desk.version.commit, files))
     return True
@@ -349,10 +351,11 @@ def publish(desk: Desk) -> None:
     if there is None:
         raise KitError(f"{desk.version.tag} is gone from GitHub", hint="the same command makes it anew")
     known = desk.releases.tagged(desk.version.tag)
-    ours = {desk.version.commit, *(version.objects(desk.checkout, desk.version.tag) if desk.checkout else ())}
-    if known and known not in ours:
+    # Which commit an object with a message names is known where the checkout has it too.
+    here = version.objects(desk.checkout, desk.version.tag) if desk.checkout else ()
+    if known and (here or not known.annotated) and known.sha not in (desk.version.commit, *here):
         raise InputError(
-            f"{desk.version.tag} of {desk.repository} is on {known[:10]}, and not on {desk.version.commit[:10]}",
+            f"{desk.version.tag} of {desk.repository} is on {known.sha[:10]}, and not on {desk.version.commit[:10]}",
             hint="git fetch --tags, or take another version",
         )
     desk.releases.publish(there)

@@ -76,6 +76,15 @@ class Release:
     assets: tuple[Asset, ...]
 
 
+@dataclass(frozen=True)
+class Tagged:
+    """What a tag is on."""
+
+    sha: str
+    annotated: bool
+    """It is an object of git's with a message, which names the commit; else it is the commit."""
+
+
 # What GitHub writes, as far as we read it.
 
 
@@ -89,6 +98,7 @@ class _Asset(Struct):
 
 class _Object(Struct):
     sha: str
+    type: str
 
 
 class _Ref(Struct):
@@ -126,12 +136,15 @@ class Releases:
         found = self._find(tag)
         return _release(found) if found else None
 
-    def tagged(self, tag: str) -> str:
-        """What the tag is on: a commit, or an object with a message that names one; empty where there is none."""
+    def tagged(self, tag: str) -> Tagged | None:
+        """What the tag is on; None where there is no such tag."""
         what = f"look for the tag {tag} of {self._calls.slug}"
         path = f"{self._calls.repo}/git/ref/{quote(f'tags/{tag}', safe='')}"
         answer = self._calls.ask("GET", path, what, _READ, fine=(404,))
-        return "" if answer.status_code == 404 else self._calls.decoded(_Ref, answer, what).object.sha
+        if answer.status_code == 404:
+            return None
+        found = self._calls.decoded(_Ref, answer, what).object
+        return Tagged(found.sha, found.type == "tag")
 
     def draft(self, tag: str, commit: str, name: str, text: str, *, prerelease: bool) -> Release:
         """A draft of that tag with that name and text, new or made to fit; the published one as it is, if there is one.

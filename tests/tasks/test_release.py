@@ -88,6 +88,12 @@ class TestTheProduct:
         ran = maker.run("product", KM_PRODUCT__BUILD="sh -c 'echo no compiler >&2; exit 3'")
         assert ran.code == 1 and "error: sh ended with 3: no compiler" in ran.err
 
+    def test_whose_checkout_moves_on_while_it_is_built_is_not_its_commits(self, maker: Maker) -> None:
+        moves = "sh build.sh,git -c user.name=a -c user.email=a@b commit -q --allow-empty -m more"
+        ran = maker.run("product", KM_PRODUCT__BUILD=moves)
+        assert ran.code == 1 and "is at another commit than when this began" in ran.err
+        assert not (maker.km / "build" / MANIFEST).exists()
+
     def test_without_a_checkout_is_taken_as_it_is(self, built: Maker) -> None:
         ran = built.desk.run("release.product", "--product", str(built.km / "build"), "--json")
         assert ran.code == 0, ran.err
