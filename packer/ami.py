@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cloud import names, wait
-from cloud.aws.sharing import Audience
+from cloud.aws.sharing import PUBLIC, Audience
 from cloud.base import Base, Image
 from cloud.errors import InputError, KitError
 from cloud.progress import Progress
@@ -99,11 +99,9 @@ def plan(
         listing = [threads.submit(_of_version, cloud, definition.name, version) for cloud in clouds]
         base = threads.submit(clouds[0].images.resolve, definition.base_on("aws")) if product else None
         there = [answer.result() for answer in listing]
-        build = (
-            _build(definition, version, clouds[0], product, base.result(), settings, oldest)
-            if product and base
-            else None
-        )
+        build = None
+        if product and base:
+            build = _build(definition, version, clouds[0], product, base.result(), settings, oldest)
         out = {image.build for images in there for image in images if image.state == "promoted"}
         home = _home(clouds[0].region, there[0], out, build, version, force=force)
         copies = [_copy(cloud.region, found, home) for cloud, found in zip(clouds[1:], there[1:], strict=True)]
@@ -260,8 +258,9 @@ def _brought(
 
 def superfluous(cloud: AwsCloud, name: str, keep: int) -> list[Image]:
     """The edges' AMIs of a region but the newest ones, as far as nobody uses them and nobody else may."""
-    edges = [image for image in cloud.images.list(name) if _private(cloud, image) and _of(image).edge]
-    return [image for image in edges[keep:] if not cloud.images.in_use(image)]
+    edges = [image for image in cloud.images.list(name) if names.RELEASE in image.tags and _of(image).edge]
+    private = [image for image in edges if _private(cloud, image)]
+    return [image for image in private[keep:] if not cloud.images.in_use(image)]
 
 
 def of_version(cloud: AwsCloud, name: str, version: str) -> list[Image]:
@@ -284,7 +283,7 @@ def of_version(cloud: AwsCloud, name: str, version: str) -> list[Image]:
 
 
 def _private(cloud: AwsCloud, image: Image) -> bool:
-    return names.RELEASE in image.tags and "all" not in cloud.audience(image).groups
+    return PUBLIC not in cloud.audience(image).groups
 
 
 def _of(image: Image) -> Version:

@@ -16,7 +16,7 @@ from cloud.caller import CallerSettings
 from cloud.errors import Interrupted, KitError, TimedOut
 from cloud.work import Work
 
-_AFTER_INTERRUPT = 4.0
+_AFTER_INTERRUPT = 3.0
 """Seconds that clean-up may take once the caller has stopped us; what it can't end then is tagged, for `prune`."""
 
 _CONSISTENT = 10.0
