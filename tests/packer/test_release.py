@@ -84,18 +84,25 @@ class Story:
     """The table after that."""
 
 
-def killed(maker: Maker, begun: subprocess.Popen[str], before: set[str]) -> str:
-    """Kill the toolkit as soon as it has done a step that none before has done; which one. Empty: it has ended."""
+def logs(maker: Maker) -> set[Path]:
+    return set((maker.desk.home / ".local/state/kontain/log").glob("*release.publish*"))
+
+
+def killed(maker: Maker, begun: subprocess.Popen[str], before: set[str], earlier: set[Path]) -> str:
+    """Kill the toolkit as soon as it has done a step that none before has done; which one. Empty: it has ended.
+
+    `earlier` are the logs of those before: their last step may have come to its end while they were killed.
+    """
     while begun.poll() is None:
-        for step in STEP.findall(maker.desk.toolkit.log()):
-            # Steps are told apart by what they do, and not by their number or by which build it is.
-            what = STAMP.sub("", step.partition("] ")[2])
-            if what not in before:
-                for process in maker.desk.toolkit.processes():
-                    with suppress(psutil.Error):
-                        if "release.publish" in process.cmdline():
-                            process.kill()
-                return what
+        told = "".join(log.read_text() for log in logs(maker) - earlier)
+        # Steps are told apart by what they do, and not by their number or by which build it is.
+        steps = [STAMP.sub("", step.partition("] ")[2]) for step in STEP.findall(told)]
+        if fresh := next((step for step in steps if step not in before), ""):
+            for process in maker.desk.toolkit.processes():
+                with suppress(psutil.Error):
+                    if "release.publish" in process.cmdline():
+                        process.kill()
+            return fresh
         time.sleep(0.05)
     return ""
 
@@ -105,12 +112,13 @@ def story(maker: Maker, run: act.Runs) -> Story:
     """An edge of a night, cut short by SIGKILL after each of its steps in turn. Each run is on a fresh checkout."""
     before: set[str] = set()
     while True:
+        earlier = logs(maker)
         with run.begin(maker.km, "release.yml", "schedule") as begun:
-            step = killed(maker, begun, before)
+            step = killed(maker, begun, before, earlier)
             said, _ = begun.communicate(timeout=120)
-        if not step:
-            break
-        assert begun.returncode != 0, said
+        if begun.returncode == 0:
+            break  # its last step came to its end before it could be killed, or there was none
+        assert step, said
         before.add(step)
     assert begun.returncode == 0, f"{said}\n{maker.desk.toolkit.log()[-4000:]}"
     # As the machine of a person sees it, who has built the same product.
