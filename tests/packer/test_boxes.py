@@ -131,6 +131,7 @@ def test_what_is_there_is_listed(boxes: Boxed) -> None:
     assert libvirt["file"] == str(boxes.archive("libvirt"))
 
 
+@pytest.mark.matrix
 def test_both_disks_boot_with_their_controllers_and_have_the_product_inside(boxes: Boxed) -> None:
     ran = boxes.toolkit.run("boxes.test", "--json")
     assert ran.code == 0, f"{ran.err}\n{boxes.toolkit.log()[-4000:]}"

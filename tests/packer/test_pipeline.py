@@ -91,6 +91,7 @@ class TestAFailure:
         assert shipped.current() == before
         nothing_is_left(shipped)
 
+    @pytest.mark.matrix
     def test_of_the_proof_leaves_the_current_image_and_nothing_else(self, shipped: Toolkit, tmp_path: Path) -> None:
         before = shipped.current()
         lies = '. ./report.sh\nif [ "$KM_PHASE" = reboot ]; then failed memory "gone after a reboot"; fi\n'
@@ -230,6 +231,7 @@ class TestAKill:
         assert shipped.current() == before
         pruned(shipped)
 
+    @pytest.mark.matrix
     def test_of_the_proof_leaves_a_machine_that_prune_ends_and_the_next_run_replaces(self, unproven: Toolkit) -> None:
         with unproven.started(*L0BASE) as running:
             running.reaches("] prove")
@@ -254,6 +256,7 @@ def pruned(toolkit: Toolkit) -> None:
     nothing_is_left(toolkit)
 
 
+@pytest.mark.matrix
 def test_two_builds_at_once_harm_nothing_and_the_newest_is_current(shipped: Toolkit) -> None:
     with shipped.started(*L0BASE, "--force", "--json") as running:
         running.reaches("Waiting for SSH")

@@ -147,6 +147,7 @@ def test_one_that_goes_while_others_want_its_turn_is_no_trouble_to_them(cloud: L
     assert problems == []
 
 
+@pytest.mark.matrix
 def test_two_who_stop_and_end_it_at_once_take_turns(cloud: LocalCloud) -> None:
     vm = cloud.machines.create(order(cloud))
     problems: list[BaseException] = []
