@@ -144,6 +144,7 @@ class Ec2:
         self._guard = threading.RLock()
         self._moto_guard = threading.Lock()
         self._ending = threading.Lock()
+        self._naming = threading.Lock()
         self._server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=_Quiet)
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.port}"
@@ -265,6 +266,11 @@ class Ec2:
 
     def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        # Of two who want one name at once one gets it: that it is free and that it is taken are one step.
+        with self._naming if _read(environ, body)[1] == "CopyImage" else nullcontext():
+            return self._done_or_not(environ, body, start_response)
+
+    def _done_or_not(self, environ: dict[str, Any], body: bytes, start_response: Callable[..., Any]) -> Iterable[bytes]:
         service, action, given = _read(environ, body)
         self.calls.append((f"{service}:{action}", given))
         of_user = USER in environ.get("HTTP_AUTHORIZATION", "")
