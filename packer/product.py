@@ -78,8 +78,17 @@ def found(folder: Path) -> Product:
     Raises:
         InputError: a file is missing, or is not what its name says.
     """
+    return of(folder, look(folder, (ARCHIVE, INSTALLER)))
+
+
+def of(folder: Path, files: Mapping[str, Item]) -> Product:
+    """The same, where its files were looked at already.
+
+    Raises:
+        InputError: packer can't be told the folder.
+    """
     readable(str(folder))
-    return Product(folder, {name: item.sha256 for name, item in look(folder, (ARCHIVE, INSTALLER)).items()})
+    return Product(folder, {name: files[name].sha256 for name in (ARCHIVE, INSTALLER)})
 
 
 def look(folder: Path, names: Sequence[str]) -> dict[str, Item]:

@@ -30,12 +30,11 @@ from tasks import _boxes, _clouds, _console, _publish
 
 if TYPE_CHECKING:
     from cloud.aws.cloud import AwsCloud
-    from cloud.publish.box import Box as Archive
     from cloud.publish.names import Tag
     from cloud.publish.place import Found, Place
     from packer.box import Box, Provider
     from packer.product import Product
-    from packer.shelf import Kept, Shelf
+    from packer.shelf import Shelf
     from tasks._release import Desk
     from tasks._settings import Settings
 
@@ -71,11 +70,6 @@ def _nothing(console: _console.Console) -> bool:
     return False
 
 
-def goods(looked: Looked | None) -> Product | None:
-    """The product, if it is there."""
-    return looked.product if looked else None
-
-
 # The product.
 
 
@@ -90,7 +84,7 @@ def product(desk: Desk) -> Looked:
 
     try:
         files = goods_of.look(desk.folder, settings.files)
-        found = goods_of.found(desk.folder)
+        found = goods_of.of(desk.folder, files)
     except InputError as problem:
         return looked("missing", ("build",) if build else (), problem.message)
     if noted and noted.of == desk.version and noted.files == files:
@@ -264,22 +258,19 @@ def _steps(
 
 def _published(desk: Desk, system: _System, place: Place, shelf: Shelf, ear: _console.Ear) -> None:
     """Build what is to be built, send what is not there, and release it where the version is no edge."""
-    from cloud.publish import box as archives
     from cloud.publish import plan as publication
-    from cloud.publish.transfer import Pace
 
     settings, does = desk.settings, {step for row in system.rows for step in row.does}
     if "build" in does:
         if system.plan is None:
             raise InputError("the product is not there, of which boxes are built", hint="./inv release.product")
         box_build.apply(system.plan, _boxes.cloud(settings, system.box), _packer(desk, "local"), shelf, ear)
-    kept = [shelf.get(system.box.os, each) for each in _boxes.providers((), settings)] if "upload" in does else []
-
-    def archive(each: Kept) -> Archive:
-        return archives.read(each.archive, Pace(f"reading {each.told.provider}", each.told.size, ear).at)
-
+    # Of those alone that are to be sent: what is here of another one may be older than what is there.
+    providers = _boxes.providers((), settings)
+    due = [each for each, row in zip(providers, system.rows, strict=True) if "upload" in row.does]
+    kept = [found for each in due if (found := shelf.get(system.box.os, each))]
     with _publish.turns(place, [system.tag]):
-        read = [archive(each) for each in kept if each]
+        read = [_publish.as_built(each.archive, each.told.sha256, ear) for each in kept]
         release = not desk.version.edge
         planned = publication.make(place, system.tag, desk.version.text, read, replace=True, release=release)
         publication.apply(planned, place, ear, settings.publish.lag)

@@ -210,14 +210,23 @@ def _read(wanted: Wanted, console: _console.Console) -> dict[Tag, list[Box]]:
     for number, (path, name, sha256) in enumerate(wanted.files, 1):
         ear = console.ear()
         with ear.step(f"read {path.name if name == '' else name} {path.parent.name}", number, len(wanted.files)):
-            pace = Pace("reading", path.stat().st_size, ear)
-            box = boxes_.read(path, pace.at)
-        if sha256 and box.sha256 != sha256.lower():
-            raise InputError(f"{path} is not what was built", hint="./inv boxes.build makes it anew")
+            box = as_built(path, sha256, ear)
         if not (name or box.name):
             raise InputError(f"{path} does not tell its name", hint="--box ORG/NAME")
         found.setdefault(names.tag(name or box.name), []).append(box)
     return found
+
+
+def as_built(path: Path, sha256: str, ear: _console.Ear) -> Box:
+    """The box in that file, read as a whole and judged; `sha256` is what its build told, if it is of one.
+
+    Raises:
+        InputError: it is no box, or not what was built.
+    """
+    box = boxes_.read(path, Pace("reading", path.stat().st_size, ear).at)
+    if sha256 and box.sha256 != sha256.lower():
+        raise InputError(f"{path} is not what was built", hint="./inv boxes.build makes it anew")
+    return box
 
 
 @contextmanager

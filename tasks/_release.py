@@ -116,7 +116,7 @@ class Seen:
 def look(desk: Desk, wanted: Sequence[str], *, force: bool = False) -> list[Seen]:
     """The product, and then all that is made of it, side by side."""
     before = [_seen("product", partial(_pieces.product, desk)), _seen("smoke", partial(_pieces.smoke, desk))]
-    goods = _pieces.goods(before[0].looked)
+    goods = before[0].looked.product if before[0].looked else None
     known: Mapping[str, Callable[[], Looked]] = {
         "ami": partial(_pieces.ami, desk, goods, force=force),
         "box": partial(_pieces.boxes, desk, goods),

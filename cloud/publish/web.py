@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import requests
 
 BLOCK = 1 << 21
-"""Bytes that are read from a file and handed to the network at a time: fewer cost calls, and by TLS a tenth more of the
-processor's time; far more leave its cache (benchmarks/upload.py)."""
+"""Bytes that are read from a file and handed to the network at a time: fewer cost calls, plain and by TLS, and far more
+leave the processor's cache (benchmarks/upload.py)."""
 
 TRIES = 5
 """How often something is asked for that does not work."""

@@ -19,7 +19,7 @@ from tests import act
 from tests.fakes.ec2 import CANONICAL
 from tests.fakes.github import READER, REPOSITORY
 from tests.packer.boxed import box
-from tests.publishing import hasty
+from tests.publishing import gzipped, hasty
 from tests.releasing import Maker, makers, pieces
 
 EDGE = re.compile(r"0\.1\.0-edge\.\d{8}\.1")
@@ -375,6 +375,33 @@ def test_the_table_is_on_the_page_of_a_run(built: Maker, tmp_path: Path) -> None
     assert re.search(
         r"\| github \| " + REPOSITORY + r" v0\.1\.0-edge\.\S+ \| missing \| draft, upload \|", page.read_text()
     )
+
+
+def test_what_another_run_has_sent_is_not_replaced_by_an_older_box_of_this_machine(built: Maker) -> None:
+    built.ami("proven")
+    built.shelved()
+    assert built.run("publish", "--piece", "box").code == 0
+    version = built.rows("--piece", "box")[0]["version"]
+    found = built.registry.books.version(BOX, version)
+    assert found
+    sent = {provider.name: provider.checksum for provider in found.providers}
+    # This machine has a newer box for libvirt, and for virtualbox one of other inputs than today's.
+    built.shelved(b"another")
+    (story,) = built.desk.store.glob("boxes/micro/virtualbox/box.json")
+    story.write_text(json.dumps({**json.loads(story.read_text()), "fingerprint": "0" * 64}))
+    assert built.table("--piece", "box")["micro libvirt"] == ("stale", "upload")
+    assert built.run("publish", "--piece", "box").code == 0
+    found = built.registry.books.version(BOX, version)
+    now = {provider.name: provider.checksum for provider in found.providers} if found else {}
+    assert now["virtualbox"] == sent["virtualbox"] and now["libvirt"] != sent["libvirt"]
+
+
+def test_a_box_that_is_not_what_was_built_is_not_sent(built: Maker) -> None:
+    libvirt, _ = built.shelved()
+    libvirt.write_bytes(libvirt.read_bytes() + gzipped(b""))
+    ran = built.run("publish", "--piece", "box")
+    assert ran.code == 2 and "is not what was built" in ran.err
+    assert built.version(BOX, built.rows("--piece", "box")[0]["version"]) == "nowhere"
 
 
 def test_what_another_run_has_sent_is_not_built_again(built: Maker) -> None:
