@@ -302,6 +302,14 @@ class TestCopies:
         assert len(pieces(released.rows(), "ami")) == 1
 
 
+    def test_are_shared_with_an_account_that_comes_later(self, released: Maker) -> None:
+        assert released.run("ami").code == 0
+        released.extra = {"KM_RELEASE__ACCOUNTS": "123456789012,210987654321"}
+        (row,) = pieces(released.rows(), "ami")
+        assert (row["state"], row["does"]) == ("there", ["share"]) and "210987654321" in row["why"]
+        assert pieces(released.rows(task="ami"), "ami")[0]["state"] == "released"
+
+
 class TestRetire:
     def test_takes_the_older_edges_and_their_snapshots(self, built: Maker) -> None:
         for day in range(5):
