@@ -301,7 +301,6 @@ class TestCopies:
         released.commit()
         assert len(pieces(released.rows(), "ami")) == 1
 
-
     def test_are_shared_with_an_account_that_comes_later(self, released: Maker) -> None:
         assert released.run("ami").code == 0
         released.extra = {"KM_RELEASE__ACCOUNTS": "123456789012,210987654321"}
