@@ -59,12 +59,14 @@ def run(
     timeout: float = 60,
     grace: float = GRACE,
     check: bool = True,
+    finish: bool = False,
     hint: str = "",
 ) -> Completed:
     """Run a program to its end.
 
     `env` replaces the environment. `on_line` gets each line as it comes. `watch` is called
     a few times a second and may raise, which ends the program; it has `grace` seconds for that.
+    With `finish` an interrupt does not end it: it takes back what was interrupted.
     Secrets belong in `env` or `stdin`: arguments can be read by every user of the machine.
 
     Raises:
@@ -87,7 +89,7 @@ def run(
             if line:
                 lines.append(line)
                 on_line(line)
-            if wait.interrupted():
+            if wait.interrupted() and not finish:
                 raise Interrupted
             if wait.clock.monotonic() > deadline:
                 raise TimedOut(f"{program}: not done within {timeout:.0f} s", hint=hint)

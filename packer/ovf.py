@@ -28,7 +28,8 @@ _SYSTEMS = {"Debian_64": "96", "Ubuntu_64": "94"}
 def mac(box: Box) -> str:
     """The address of its network card, as twelve hexadecimal digits: VirtualBox's own range, the same for each build.
 
-    Vagrant gives each VM another one, and finds by this one which card it is in the box.
+    VirtualBox makes up another one as it imports the VM. Vagrant sets this one again, since the box's Vagrantfile has
+    it as `base_mac` (hashicorp/vagrant, plugins/providers/virtualbox/action/match_mac_address.rb).
     """
     return "080027" + hashlib.sha256(box.name.encode()).hexdigest()[:6].upper()
 

@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,9 @@ CATALOG = "catalog.json"
 
 # What Gem::Version reads (rubygems, lib/rubygems/version.rb), and Vagrant wants no more than that.
 _VERSION = re.compile(r"[0-9]+(\.[0-9A-Za-z]+)*(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?")
+
+_PROGRESS = re.compile(r"==> |    \w+: |Bringing machine |\s+from /")
+_PLACE = re.compile(r"^/\S+\.rb:\d+:in `\w+': ")
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,10 @@ def runs(provider: str) -> bool:
         return False
     if provider == "virtualbox":
         return shutil.which("VBoxManage") is not None
-    daemon = any(Path(place, "libvirt-sock").exists() for place in ("/run/libvirt", "/var/run/libvirt"))
+    # By virsh is removed what vagrant leaves.
+    daemon = shutil.which("virsh") and any(
+        Path(place, "libvirt-sock").exists() for place in ("/run/libvirt", "/var/run/libvirt")
+    )
     plugins = _asked(lambda vagrant: vagrant.plugin_list()) if daemon else []
     return any(plugin.name == "vagrant-libvirt" for plugin in plugins)
 
@@ -134,10 +140,11 @@ def _asked(ask: Any) -> Any:
             if wait.interrupted():
                 raise Interrupted from problem
             told = said.read_text(errors="replace") if said.exists() else ""
-            raise KitError(f"vagrant: {_reason(told + (problem.output or b'').decode(errors='replace'))}") from problem
+            output = (problem.output or b"").decode(errors="replace")
+            raise KitError(f"vagrant: {reason([*told.splitlines(), *output.splitlines()])}") from problem
 
 
-def _reason(text: str) -> str:
-    """What vagrant says is wrong, without its progress."""
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("==>")]
-    return " ".join(lines[:6]) or "it failed without a word"
+def reason(lines: Iterable[str]) -> str:
+    """What vagrant says is wrong, without its progress and the places in its code."""
+    said = [_PLACE.sub("", line).strip() for line in lines if line.strip() and not _PROGRESS.match(line)]
+    return " ".join(said[:6]) or "it failed without a word"

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tarfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 
 from cloud import process, ssh, wait
 from cloud.base import Machine
-from cloud.errors import InputError, TimedOut
+from cloud.errors import CommandFailed, InputError, KitError, TimedOut
 from cloud.local import accelerator, qemu
 from cloud.local.settings import LocalSettings
 from cloud.local.store import Store
@@ -39,8 +40,14 @@ HARDWARE = {"libvirt": "virtio", "virtualbox": "ahci"}
 
 _NOT_SHARED = "config.vm.synced_folder '.', '/vagrant', disabled: true"
 
+_EMULATED = "config.vm.provider(:libvirt) { |machine| machine.driver = 'qemu' }"
+"""Without it vagrant-libvirt takes KVM, whatever that is worth on this machine."""
+
 _UP = 900.0
 """Seconds in which `vagrant up` has done its work."""
+
+_UNDO = 60.0
+"""Seconds for each step that takes it back."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,7 @@ def run(
     Raises:
         InputError: the archive is no box for that provider.
         Stalled: its VM did not answer ssh.
+        KitError: vagrant could not start it; its words are in the message.
         ProofFailed: a check failed; the message names it.
     """
     began = wait.clock.monotonic()
@@ -128,7 +136,7 @@ def _qemu(kept: Kept, box: Box, folder: Path, settings: LocalSettings, progress:
     try:
         qemu.start(
             folder,
-            accelerator=accelerator.choose(settings.accelerator, Store.at(settings.store)),
+            accelerator=_accelerator(settings),
             cpus=settings.cpus,
             memory=settings.memory,
             hardware=HARDWARE[kept.told.provider],
@@ -149,19 +157,33 @@ def _qemu(kept: Kept, box: Box, folder: Path, settings: LocalSettings, progress:
 
 @contextmanager
 def _vagrant(kept: Kept, box: Box, folder: Path, settings: LocalSettings, progress: Progress) -> Iterator[Machine]:
-    """A VM by vagrant itself, under a name that no other box has. What vagrant then has of it goes again."""
-    name = f"kontain-trial/{folder.name}-{wait.clock.token()}"
-    lines = (f"config.vm.box = {ruby(name)}", "config.ssh.insert_key = false", _NOT_SHARED)
+    """A VM by vagrant itself, under names that nothing else has. What there is of it then goes again."""
+    name = f"kontain-trial/{folder.name}"
+    patience = f"config.vm.boot_timeout = {settings.boot_timeout:.0f}"
+    lines = [f"config.vm.box = {ruby(name)}", "config.ssh.insert_key = false", _NOT_SHARED, patience]
+    if _accelerator(settings) == "tcg":
+        lines.append(_EMULATED)
     text = "\n".join(["Vagrant.configure('2') do |config|", *(f"  {line}" for line in lines), "end", ""])
     (folder / "Vagrantfile").write_text(text, encoding="utf-8")
     environment = {**os.environ, "VAGRANT_CHECKPOINT_DISABLE": "1"}
 
-    def vagrant(*words: str | Path, check: bool = True) -> process.Completed:
-        argv = ["vagrant", *words]
-        return process.run(argv, cwd=folder, env=environment, on_line=progress.line, timeout=_UP, check=check)
+    def vagrant(*words: str | Path) -> process.Completed:
+        argv = ["vagrant", *words, "--no-tty"]
+        try:
+            return process.run(argv, cwd=folder, env=environment, on_line=progress.line, timeout=_UP)
+        except CommandFailed as failed:
+            raise KitError(f"vagrant {words[0]}: {registration.reason(failed.output)}") from failed
 
+    def undo(*words: str) -> tuple[str, ...]:
+        # Also after an interrupt: nobody else would look for it.
+        return process.run(
+            words, cwd=folder, env=environment, on_line=progress.line, timeout=_UNDO, check=False, finish=True
+        ).lines
+
+    forget = {"libvirt": _forget_libvirt, "virtualbox": _forget_virtualbox}[kept.told.provider]
+    forget(folder.name, undo)
     try:
-        vagrant("box", "add", "--name", name, kept.archive)
+        vagrant("box", "add", "--force", "--name", name, kept.archive)
         vagrant("up", "--provider", kept.told.provider)
         told = dict(line.split(None, 1) for line in vagrant("ssh-config").lines if len(line.split(None, 1)) == 2)
         machine = _reached(folder, box.user, told["HostName"], int(told["Port"]), settings.boot_timeout)
@@ -169,9 +191,36 @@ def _vagrant(kept: Kept, box: Box, folder: Path, settings: LocalSettings, progre
         proof.up(machine, progress)
         yield machine
     finally:
-        if not wait.interrupted():
-            vagrant("destroy", "--force", check=False)
-            vagrant("box", "remove", "--force", name, check=False)
+        undo("vagrant", "destroy", "--force")
+        undo("vagrant", "box", "remove", "--force", "--all", name)
+        forget(folder.name, undo)
+
+
+def _forget_libvirt(name: str, undo: Callable[..., tuple[str, ...]]) -> None:
+    """What vagrant leaves in libvirt: the VM of a killed run, and always its copy of the box's disk.
+
+    "From Libvirt storage pool you have to delete image manually", says vagrant-libvirt 0.11.2.
+    """
+    virsh = ("virsh", "--connect", "qemu:///system")
+    if f"{name}_default" in undo(*virsh, "list", "--all", "--name"):
+        undo(*virsh, "destroy", f"{name}_default")
+        undo(*virsh, "undefine", f"{name}_default")
+    for line in undo(*virsh, "vol-list", "default"):
+        volume = line.split(None, 1)[0] if line.strip() else ""
+        if volume.startswith((f"{name}_default", f"kontain-trial-VAGRANTSLASH-{name}_")):
+            undo(*virsh, "vol-delete", "--pool", "default", volume)
+
+
+def _forget_virtualbox(name: str, undo: Callable[..., tuple[str, ...]]) -> None:
+    """The VM of a killed run. Vagrant calls it by its folder, and by numbers of its own."""
+    for line in undo("VBoxManage", "list", "vms"):
+        if found := re.match(rf'"{re.escape(name)}_default_\S+" {{(\S+)}}', line):
+            undo("VBoxManage", "controlvm", found[1], "poweroff")
+            undo("VBoxManage", "unregistervm", found[1], "--delete")
+
+
+def _accelerator(settings: LocalSettings) -> str:
+    return accelerator.choose(settings.accelerator, Store.at(settings.store))
 
 
 def _reached(folder: Path, user: str, address: str, port: int, patience: float) -> Machine:

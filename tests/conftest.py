@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
-LONGEST = ("test_l0base.py", "test_runner_faults.py", "test_runners.py", "test_boxes.py")
+LONGEST = ("test_l0base.py", "test_boxes_debian.py", "test_runner_faults.py", "test_runners.py", "test_boxes.py")
 """The one with the whole base image is first of all."""
 
 

@@ -203,6 +203,10 @@ class TestAnInterrupt:
             process.run(["sleep", "60"])
         assert time.monotonic() - began < SOON
 
+    def test_does_not_end_what_takes_back_what_was_interrupted(self) -> None:
+        wait.interrupt()
+        assert process.run(["echo", "gone"], finish=True).lines == ("gone",)
+
     def test_for_the_second_time_ends_everything_now(self, tmp_path: Path) -> None:
         script = f"trap '' INT TERM; echo $$ > {tmp_path}/pid; while :; do sleep 0.1; done"
 

@@ -25,11 +25,11 @@ debs=$work/debs tree=$work/tree initrd=$work/initrd root=$work/root disk=$work/d
 mkdir "$debs" "$tree" "$initrd" "$root"
 
 packages=(
-    busybox curl dash jq libnss-myhostname openssh-client openssh-server openssh-sftp-server passwd sed sudo util-linux
+    bash busybox curl dash jq libnss-myhostname openssh-client openssh-server openssh-sftp-server passwd sed sudo util-linux
 )
-# Of those that busybox has as well: its sed knows no /x/I, its setpriv no --reuid.
+# Of those that busybox has as well: its sed knows no /x/I, its setpriv no --reuid. Vagrant speaks bash.
 programs=(
-    bin/{busybox,dash,sed}
+    bin/{bash,busybox,dash,sed}
     usr/bin/{curl,jq,scp,setpriv,ssh-keygen,sudo}
     usr/lib/openssh/sftp-server
     usr/sbin/{groupadd,sshd,useradd,userdel,usermod}

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests import sample
+from tests import apart, sample
 from tests.fakes.registry_wire import Registry
 from tests.guests import micro_disk
 from tests.packer import boxed
@@ -115,6 +115,22 @@ def test_the_disk_of_virtualbox_is_a_stream_that_stands_alone(boxes: Boxed, tmp_
     assert mac and f"<rasd:Address>{mac[1]}<" in envelope
 
 
+@pytest.mark.matrix
+def test_virtualbox_imports_its_box_and_finds_there_what_libvirts_has(boxes: Boxed, tmp_path: Path) -> None:
+    unpacked = {provider: tmp_path / provider for provider in PROVIDERS}
+    for provider, folder in unpacked.items():
+        folder.mkdir()
+        subprocess.run(["bsdtar", "-x", "-f", boxes.archive(provider), "-C", folder], check=True)
+    imported = apart.virtualbox(unpacked["virtualbox"], tmp_path)
+    told = imported.told
+    assert (told["ostype"], told["memory"], told["cpus"]) == ("Debian (64-bit)", "256", "1")
+    assert (told["storagecontrollertype0"], told["nic1"], told["nictype1"]) == ("IntelAhci", "nat", "82540EM")
+    assert told["SATA-0-0"].endswith("box-disk001.vmdk")
+    same = ["qemu-img", "compare", "-f", "raw", "-F", "qcow2", imported.disk, unpacked["libvirt"] / "box.img"]
+    compared = subprocess.run(same, capture_output=True, text=True, check=False)
+    assert compared.stdout == "Images are identical.\n", compared.stdout + compared.stderr
+
+
 def test_again_it_is_up_to_date_and_another_product_is_not(boxes: Boxed, tmp_path: Path) -> None:
     again = boxes.toolkit.run("boxes.build")
     assert again.code == 0 and again.out == "micro is up to date: nothing that the build reads has changed\n"
@@ -143,6 +159,18 @@ def test_both_disks_boot_with_their_controllers_and_have_the_product_inside(boxe
         assert {"record", "no-builder", "user-sudo"} <= names
         assert all(check["ok"] for check in row["checks"])
     assert boxes.toolkit.processes() == []
+
+
+@pytest.mark.matrix
+def test_where_vagrant_has_libvirt_it_starts_the_box_itself_and_nothing_stays(boxes: Boxed, tmp_path: Path) -> None:
+    ran = apart.libvirt(boxes.toolkit, tmp_path, "boxes.test", "--provider", "libvirt", "--json")
+    assert ran.code == 0, f"{ran.err}\n{boxes.toolkit.log()[-4000:]}"
+    (row,) = ran.json
+    assert row["how"] == "vagrant up --provider libvirt"
+    assert {"vagrant-keys", "product-km", "record"} <= {check["name"] for check in row["checks"]}
+    assert all(check["ok"] for check in row["checks"])
+    assert (tmp_path / "domains").read_text().strip() == ""
+    assert "trial" not in (tmp_path / "volumes").read_text()
 
 
 @pytest.fixture(scope="module")

@@ -75,6 +75,19 @@ def vagrant(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
 
 
+def test_of_a_failure_neither_progress_nor_places_in_vagrants_code_are_told() -> None:
+    lines = [
+        "Bringing machine 'default' up with 'libvirt' provider...",
+        "==> default: Starting domain.",
+        "    default: SSH address: 192.168.121.60:22",
+        "/usr/lib/ruby/fog/vm_action.rb:7:in `create': Call to virDomainCreateWithFlags failed (Libvirt::Error)",
+        "\tfrom /usr/share/gems/vagrant-2.3.4/lib/vagrant/action/warden.rb:48:in `call'",
+        "",
+    ]
+    assert registration.reason(lines) == "Call to virDomainCreateWithFlags failed (Libvirt::Error)"
+    assert registration.reason(lines[:3]) == "it failed without a word"
+
+
 def test_vagrants_own_words_are_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shelf = Shelf(tmp_path)
     (shelf.root / "one").mkdir()
