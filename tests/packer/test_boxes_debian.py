@@ -24,7 +24,7 @@ OF_A_COPY = {"no-host-keys", "no-authorized-keys", "own-machine-id", "one-cloud-
 
 
 def test_boots_as_virtualbox_boots_it_and_docker_runs_there(tmp_path: Path) -> None:
-    """That it boots with libvirt's controllers is seen by its build: packer's are the same."""
+    """That it boots with libvirt's controllers is seen by its build, which has the same."""
     settings = {"KM_BOXES__OS": "debian", "KM_PRODUCT__FOLDER": str(sample.product(tmp_path / "product"))}
     # Other tests have the processors meanwhile.
     toolkit = Toolkit(tmp_path / "home", {**settings, "KM_LOCAL__BOOT_TIMEOUT": "600"})
