@@ -126,7 +126,16 @@ def test_virtualbox_imports_its_box_and_finds_there_what_libvirts_has(boxes: Box
     assert (told["ostype"], told["memory"], told["cpus"]) == ("Debian (64-bit)", "256", "1")
     assert (told["storagecontrollertype0"], told["nic1"], told["nictype1"]) == ("IntelAhci", "nat", "82540EM")
     assert told["SATA-0-0"].endswith("box-disk001.vmdk")
-    same = ["qemu-img", "compare", "-f", "raw", "-F", "qcow2", imported.disk, unpacked["libvirt"] / "box.img"]
+    same: list[str | Path] = [
+        "qemu-img",
+        "compare",
+        "-f",
+        "raw",
+        "-F",
+        "qcow2",
+        imported.disk,
+        unpacked["libvirt"] / "box.img",
+    ]
     compared = subprocess.run(same, capture_output=True, text=True, check=False)
     assert compared.stdout == "Images are identical.\n", compared.stdout + compared.stderr
 
