@@ -195,18 +195,6 @@ class Releases:
             return self._read_back(sent, path.name, size, sha256)
         raise AssertionError("unreachable")
 
-    def remove(self, release: Release, asset: Asset) -> None:
-        """Take a file out of a draft. It may be gone already, and the draft too.
-
-        Raises:
-            InputError: the release is published.
-        """
-        told = self._maybe(release, f"remove {asset.name} from")
-        if told is None or all(each.id != asset.id for each in self._files(release)):
-            return
-        self._only_draft(told, f"{asset.name} stays there")
-        self._delete(asset)
-
     def publish(self, release: Release) -> Release:
         """Let everybody see a draft, which makes its tag. It may be published already.
 
@@ -224,18 +212,6 @@ class Releases:
         if told.draft:
             raise TemporaryError(f"release {told.tag_name} is still a draft, though GitHub took our word", hint=LATER)
         return _release(told)
-
-    def delete(self, release: Release) -> None:
-        """Remove a draft with its files. It may be gone already.
-
-        Raises:
-            InputError: it is published.
-        """
-        told = self._maybe(release, "delete")
-        if told:
-            self._only_draft(told, "it is not deleted")
-            what = f"delete the draft {release.tag} of {self._calls.slug}"
-            self._calls.ask("DELETE", self._path(release), what, _WRITE, fine=(404,))
 
     # Releases.
 
@@ -290,17 +266,6 @@ class Releases:
         what = f"{verb} the release {release.tag} of {self._calls.slug}"
         answer = self._calls.ask("GET", self._path(release), what, _WRITE)
         return self._calls.decoded(_Release, answer, what)
-
-    def _maybe(self, release: Release, verb: str) -> _Release | None:
-        """The same, where it may be gone."""
-        what = f"{verb} the release {release.tag} of {self._calls.slug}"
-        answer = self._calls.ask("GET", self._path(release), what, _WRITE, fine=(404,))
-        if answer.status_code != 404:
-            return self._calls.decoded(_Release, answer, what)
-        # Who may not see the repository, or its drafts, is told 404 too: a change that changes nothing finds out.
-        self._all()
-        self._calls.ask("PATCH", self._path(release), what, _WRITE, body={}, fine=(404,))
-        return None
 
     def _only_draft(self, told: _Release, so: str) -> None:
         if not told.draft:

@@ -384,20 +384,6 @@ class TestAFile:
             put(releases, made, box)
         later.join()
 
-    def test_can_be_taken_out_and_may_be_gone(self, hub: Hub, releases: Releases, box: Path) -> None:
-        made = a_draft(releases)
-        asset = put(releases, made, box)
-        releases.remove(made, asset)
-        assert not hub.release("v1.0.0").assets
-        assert never(hub, lambda: releases.remove(made, asset)) == []
-        hub.releases.clear()
-        releases.remove(made, asset)
-
-    def test_of_another_release_is_not_taken_out(self, hub: Hub, releases: Releases, box: Path) -> None:
-        asset = put(releases, a_draft(releases), box)
-        releases.remove(a_draft(releases, "v2"), asset)
-        assert hub.release("v1.0.0").files
-
 
 class TestTheAddressForFiles:
     @pytest.mark.parametrize(
@@ -461,14 +447,9 @@ class TestAPublishedRelease:
         def all_of_it() -> None:
             assert put(releases, made, box) == asset
             box.write_bytes(b"other")
-            for act in (
-                lambda: put(releases, made, box),
-                lambda: releases.remove(made, asset),
-                lambda: releases.delete(made),
-            ):
-                with pytest.raises(InputError, match=r"release v1\.0\.0 is published") as refused:
-                    act()
-                assert "another tag" in refused.value.hint
+            with pytest.raises(InputError, match=r"release v1\.0\.0 is published") as refused:
+                put(releases, made, box)
+            assert "another tag" in refused.value.hint
 
         assert never(hub, all_of_it) == []
         assert hub.release("v1.0.0").files == {box.name: sha256}
@@ -494,36 +475,13 @@ class TestAPublishedRelease:
         assert "it is not there, or the token lacks Contents: write" in refused.value.hint
 
 
-class TestADraftThatIsNotWanted:
-    def test_is_deleted_with_its_files_and_may_be_gone(self, hub: Hub, releases: Releases, box: Path) -> None:
-        made = a_draft(releases)
-        put(releases, made, box)
-        releases.delete(made)
-        assert not hub.releases
-        releases.delete(made)
-
-    def test_is_deleted_when_the_answer_is_lost(self, hub: Hub, releases: Releases, clock: Hasty) -> None:
-        made = a_draft(releases)
-        hub.fails("DELETE *", 0, reset=True, after=True)
-        releases.delete(made)
-        assert not hub.releases
-
-    def test_is_deleted_after_an_interrupt_too(self, hub: Hub, releases: Releases) -> None:
-        made = a_draft(releases)
-        wait.interrupt()
-        releases.delete(made)
-        assert not hub.releases
-
-
 ANY = Release(7, "v1", COMMIT, "", True, False, "", ())
 EVERYTHING: dict[str, Callable[[Releases, Path], object]] = {
     "all": lambda releases, _: releases.all(),
     "find": lambda releases, _: releases.find("v1"),
     "draft": lambda releases, _: a_draft(releases),
     "upload": lambda releases, box: put(releases, ANY, box),
-    "remove": lambda releases, _: releases.remove(ANY, Asset(9, "a.box", 1, "", True)),
     "publish": lambda releases, _: releases.publish(ANY),
-    "delete": lambda releases, _: releases.delete(ANY),
 }
 every_call = pytest.mark.parametrize("ask", EVERYTHING.values(), ids=EVERYTHING)
 CHANGING = {name: ask for name, ask in EVERYTHING.items() if name not in ("all", "find")}
