@@ -12,7 +12,7 @@ import re
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -182,7 +182,11 @@ def _vagrant(kept: Kept, box: Box, folder: Path, settings: LocalSettings, progre
 
     forget = {"libvirt": _forget_libvirt, "virtualbox": _forget_virtualbox}[kept.told.provider]
     forget(folder.name, undo)
-    try:
+    with ExitStack() as undone:
+        # Each of them is done, whatever the others come to; the last one first.
+        undone.callback(forget, folder.name, undo)
+        undone.callback(undo, "vagrant", "box", "remove", "--force", "--all", name)
+        undone.callback(undo, "vagrant", "destroy", "--force")
         vagrant("box", "add", "--force", "--name", name, kept.archive)
         vagrant("up", "--provider", kept.told.provider)
         told = dict(line.split(None, 1) for line in vagrant("ssh-config").lines if len(line.split(None, 1)) == 2)
@@ -190,10 +194,6 @@ def _vagrant(kept: Kept, box: Box, folder: Path, settings: LocalSettings, progre
         _known(machine)
         proof.up(machine, progress)
         yield machine
-    finally:
-        undo("vagrant", "destroy", "--force")
-        undo("vagrant", "box", "remove", "--force", "--all", name)
-        forget(folder.name, undo)
 
 
 def _forget_libvirt(name: str, undo: Callable[..., tuple[str, ...]]) -> None:
