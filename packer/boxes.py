@@ -189,10 +189,13 @@ def capacity_of(disk: Path) -> int:
 
 
 def _info(plan: Plan, image: Image, packer: Packer) -> bytes:
-    """The text of info.json: what `vagrant box list -i` shows, one word or text a key."""
+    """The text of info.json: what `vagrant box list -i` shows, one word or text a key.
+
+    By its name there a file is published that is apart from its box.json.
+    """
     told = record.told(plan.build, image.build, image.tags[names.CREATED], packer)
     base = told.pop("base")
     sums = plan.build.files["provision/product.sums"].decode().splitlines()
-    flat = {**told, "base": base["id"], "description": plan.box.description}
+    flat = {**told, "base": base["id"], "name": plan.box.name, "description": plan.box.description}
     flat |= {name: f"sha256:{each}" for each, name in (line.split("  ") for line in sums)}
     return json.dumps(flat, indent=2, sort_keys=True).encode() + b"\n"

@@ -83,6 +83,7 @@ def test_an_archive_is_what_vagrant_and_packer_read(boxes: Boxed, provider: str)
         text = _read(archive, "Vagrantfile").decode()
     wanted = {"provider": provider, "architecture": "amd64"}
     assert metadata == wanted | ({"format": "qcow2", "virtual_size": 2} if provider == "libvirt" else {})
+    assert info["name"] == NAME
     assert info["build"].startswith("box-micro-") and info["kkm.run"].startswith("sha256:")
     assert all(isinstance(value, str) for value in info.values())
     assert ("'/vagrant', disabled: true" in text) is (provider == "virtualbox")

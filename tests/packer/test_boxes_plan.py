@@ -22,6 +22,7 @@ from tasks._settings import load as settings
 from tests import sample
 from tests.packer import boxed
 from tests.planted import planted
+from tests.publishing import Desk
 
 
 @pytest.fixture
@@ -79,6 +80,20 @@ def test_a_disk_that_is_there_is_packed_and_goes_when_all_are_packed(
         metadata = archive.extractfile("metadata.json")
         assert metadata and json.load(metadata)["virtual_size"] == 1, "the disk's own size, rounded up"
     assert cloud.images.list("box-one") == [] and shelf.leftovers() == []
+
+
+def test_a_packed_archive_tells_its_name_to_who_publishes_it_as_a_file(
+    plan: boxes.Plan, cloud: Cloud, shelf: Shelf, packer: Packer, tmp_path: Path
+) -> None:
+    outcome = boxes.apply(plan, cloud, packer, shelf, Silent())
+    public = tmp_path / "public"
+    desk = Desk(tmp_path / "home", {"KM_PUBLISH__TO": "catalog", "KM_PUBLISH__CATALOG": str(public), "CI": "true"})
+    files = [word for kept in outcome.boxes for word in ("--file", str(kept.archive))]
+    ran = desk.upload(*files)
+    assert ran.code == 0, ran.err
+    catalog = json.loads((public / plan.box.name / "catalog.json").read_text())
+    told = {each["name"]: each["checksum"] for each in catalog["versions"][0]["providers"]}
+    assert told == {kept.told.provider: kept.told.sha256 for kept in outcome.boxes}
 
 
 def test_when_packing_fails_the_disk_and_the_boxes_before_stay(
