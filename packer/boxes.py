@@ -166,7 +166,8 @@ def _packed(plan: Plan, provider: Provider, image: Image, info: bytes, work: Pat
     ]
     if provider == "virtualbox":
         members.append(Member("box.ovf", ovf.envelope(box, name, disk.stat().st_size, capacity)))
-    home = shelf.home(box.os, provider, image.build)
+    home = work / provider
+    home.mkdir(mode=0o700)
     packed = packing.pack(home / ARCHIVE, [*members, Member(name, disk)])
     disk.unlink()
     told = Told(

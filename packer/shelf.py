@@ -1,11 +1,12 @@
 """The boxes of this machine: which there are, whole or not at all.
 
     boxes/<os>/<provider>             a link to the folder of the box that is there now
-    boxes/<os>/.<provider>.<build>/   vagrant.box, box.json
+    boxes/<os>/.<provider>.<token>/   vagrant.box, box.json
     boxes/<os>/catalog.json           what the local vagrant was told of them
     boxes/.work/                      work under way
 
-The link is what changes: who reads through it finds the old box or the new one, never a part and never nothing.
+A box is made in the folder of its work, which is locked, and goes to the others when it is whole. The link is what
+changes: who reads through it finds the old box or the new one, never a part and never nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from cloud import names, typed
+from cloud import names, typed, wait
 from cloud.files import discard, erase, is_half, replaced
 from cloud.local import machines
 from cloud.work import Work
@@ -90,20 +91,17 @@ class Shelf:
         places = sorted(path for path in self.root.glob("*/*") if path.is_symlink() and path.name[0] != ".")
         return [kept for place in places if (kept := self.get(place.parent.name, place.name))]
 
-    def home(self, os: str, provider: str, build: str) -> Path:
-        """A folder, empty, for a box of that build. It is nobody's box before `put`."""
-        folder = self.root / os / f".{provider}.{build}"
-        erase(folder)
-        folder.mkdir(mode=0o700, parents=True)
-        return folder
-
     def put(self, os: str, provider: str, folder: Path) -> Kept:
-        """Make the box in that folder the one that is there; the one before goes."""
+        """Make the box in that folder, which goes from where it is, the one that is there; the one before goes."""
         place = self.root / os / provider
+        # Not by the name of its build: one may be packed again, and what it was packed as before is there until then.
+        home = place.with_name(f".{provider}.{wait.clock.token()}")
+        home.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.rename(home)
         with replaced(place) as fresh:
-            fresh.symlink_to(folder.name)
+            fresh.symlink_to(home.name)
         for other in self._homes(os, provider):
-            if other != folder:
+            if other != home:
                 discard(other)
         kept = self.get(os, provider)
         assert kept is not None  # it was just written

@@ -125,20 +125,26 @@ def show(os: Sequence[str], provider: Sequence[str], *, as_json: bool) -> None:
 
 
 def clean(os: Sequence[str], provider: Sequence[str], *, plan: bool) -> None:
-    """Clear the shelf."""
+    """Clear the shelf, but for systems that are being built."""
     settings, shelf = opened()
+    there = _there(os, provider, settings, shelf)
+    systems = split(os) or [*definitions.names(Path(settings.boxes.definitions)), *(kept.told.os for kept in there)]
+    busy = [name for name in dict.fromkeys(systems) if shelf.work.busy(name)]
     gone: list[tuple[str, Callable[[], object]]] = [
         (f"box of {kept.told.os} for {kept.told.provider}", partial(shelf.remove, kept))
-        for kept in _there(os, provider, settings, shelf)
+        for kept in there
+        if kept.told.os not in busy
     ]
     images = connect("local", settings).images
     gone += [
         (f"disk {image.build}", partial(images.delete, image))
-        for name in split(os) or definitions.names(Path(settings.boxes.definitions))
+        for name in dict.fromkeys(systems)
         for image in images.list(f"box-{name}")
-        if not shelf.work.busy(name)
+        if name not in busy
     ]
     gone += [(f"left behind {path}", partial(shelf.sweep, path)) for path in shelf.leftovers()]
+    for name in busy:
+        print(f"left alone {name}: it is being built")
     for words, remove in gone:
         if not plan:
             remove()

@@ -108,7 +108,7 @@ def list_boxes(c: Context, os: list[str], provider: list[str], json: bool = Fals
 def clean(c: Context, os: list[str], provider: list[str], plan: bool = False) -> None:
     """Remove boxes, and what killed commands left of their builds.
 
-    Without a system, all of them. What vagrant has registered is its own.
+    Without a system, all of them; one that is being built is left alone. What vagrant has registered is its own.
 
     Example: ./inv boxes.clean --os ubuntu-24.04 --plan
     """

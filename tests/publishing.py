@@ -63,7 +63,7 @@ def a_box(
 def built(store: Path, provider: str, disk: bytes = b"", os_name: str = OS, name: str = TAG) -> Path:
     """A box where `boxes.build` leaves it, with its record."""
     shelf = Shelf(store)
-    home = shelf.home(os_name, provider, f"box-{os_name}-{os.urandom(4).hex()}")
+    home = shelf.root / f"{provider}-{os.urandom(4).hex()}"
     whole = a_box(home / ARCHIVE, provider, disk=disk, name=name).read_bytes()
     record = {
         "name": name,

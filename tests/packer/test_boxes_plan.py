@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tarfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +13,14 @@ import msgspec
 import pytest
 
 from cloud import connect, wait
-from cloud.base import Cloud, Image
+from cloud.base import Cloud
 from cloud.errors import KitError
 from cloud.progress import Silent
 from packer import boxes, packing, product
 from packer.box import PROVIDERS, load
 from packer.driver import Packer
-from packer.shelf import Shelf
+from packer.packing import Member, Packed
+from packer.shelf import ARCHIVE, Shelf
 from tasks._settings import load as settings
 from tests import sample
 from tests.packer import boxed
@@ -64,12 +67,6 @@ def packer() -> Packer:
     return Packer(msgspec.structs.replace(told, binary="/nowhere/packer"), (1, 6, 6))
 
 
-def of(plan: boxes.Plan, disk: Image | None = None) -> boxes.Plan:
-    """The plan for libvirt alone, on that disk."""
-    build = replace(plan.build, start=disk or plan.build.start)
-    return replace(plan, wanted=("libvirt",), build=build)
-
-
 def test_a_disk_that_is_there_is_packed_and_goes_when_all_are_packed(
     plan: boxes.Plan, cloud: Cloud, shelf: Shelf, packer: Packer
 ) -> None:
@@ -96,19 +93,25 @@ def test_a_packed_archive_tells_its_name_to_who_publishes_it_as_a_file(
     assert told == {kept.told.provider: kept.told.sha256 for kept in outcome.boxes}
 
 
-def test_when_packing_fails_the_disk_and_the_boxes_before_stay(
+def test_when_packing_fails_the_disk_and_the_boxes_before_stay_and_nothing_of_the_new_one(
     plan: boxes.Plan, cloud: Cloud, shelf: Shelf, packer: Packer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    boxes.apply(of(plan), cloud, packer, shelf, Silent())
-    before = shelf.get("one", "libvirt")
-    disk = planted(cloud, "box-one", plan.build.fingerprint, created=wait.clock.now())
+    """Also when it is the same disk that is packed again, after only the box's memory was set anew."""
+    real = packing.pack
 
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+    def full(path: Path, members: Sequence[Member]) -> Packed:
+        packed = real(path, members)
+        if path.parent.name == "virtualbox" or shelf.all():
+            raise OSError(28, "No space left on device")
+        return packed
 
     monkeypatch.setattr(packing, "pack", full)
-    with pytest.raises(KitError, match="the disk that local builds on is full"):
-        boxes.apply(of(plan, disk), cloud, packer, shelf, Silent())
-    assert shelf.get("one", "libvirt") == before and before is not None and before.archive.exists()
-    assert [image.build for image in cloud.images.list("box-one")] == [disk.build]
-    assert not shelf.work.busy("one")
+    disk = plan.build.start
+    for wanted in (PROVIDERS, ("libvirt",)):
+        with pytest.raises(KitError, match="the disk that local builds on is full"):
+            boxes.apply(replace(plan, wanted=wanted), cloud, packer, shelf, Silent())
+        kept = shelf.get("one", "libvirt")
+        assert kept and [path.resolve() for path in shelf.root.rglob(ARCHIVE)] == [kept.archive.resolve()]
+        assert hashlib.sha256(kept.archive.read_bytes()).hexdigest() == kept.told.sha256
+        assert disk in cloud.images.list("box-one")
+        assert not shelf.work.busy("one") and shelf.leftovers() == []

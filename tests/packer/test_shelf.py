@@ -29,7 +29,8 @@ def shelf(tmp_path: Path) -> Shelf:
 
 def filled(shelf: Shelf, build: str, content: str = "box") -> Path:
     """A whole box that is nobody's yet."""
-    home = shelf.home("one", "libvirt", build)
+    home = shelf.root / ".work" / "one" / build
+    home.mkdir(parents=True)
     (home / ARCHIVE).write_text(content)
     (home / STORY).write_text(json.dumps({**TOLD, "fingerprint": build}))
     return home
@@ -42,7 +43,8 @@ def test_a_box_is_there_once_it_is_put_and_the_one_before_goes(shelf: Shelf) -> 
     assert kept and kept.told.fingerprint == "a" and kept.archive == shelf.root / "one/libvirt/vagrant.box"
     assert shelf.put("one", "libvirt", half).told.fingerprint == "b"
     assert kept.archive.read_text() == "half", "the same path, the new box"
-    assert [path.name for path in (shelf.root / "one").glob(".*")] == [".libvirt.b"]
+    assert list((shelf.root / "one").glob(".*")) == [(shelf.root / "one/libvirt").resolve()]
+    shelf.finish("one")
     assert shelf.leftovers() == []
 
 
@@ -59,7 +61,7 @@ def test_who_reads_sees_a_whole_box_at_every_instant(shelf: Shelf, monkeypatch: 
 
     import os
 
-    for name in ("replace", "symlink"):
+    for name in ("rename", "replace", "symlink"):
         real = getattr(os, name)
 
         def watched(*arguments: object, real: object = real) -> None:
@@ -74,7 +76,7 @@ def test_who_reads_sees_a_whole_box_at_every_instant(shelf: Shelf, monkeypatch: 
 
 def test_what_a_killed_command_left_is_found_and_what_one_under_way_makes_is_not(shelf: Shelf) -> None:
     shelf.put("one", "libvirt", filled(shelf, "a"))
-    lost = filled(shelf, "b")
+    lost = filled(shelf, "b").rename(shelf.root / "one/.libvirt.b")
     folder = shelf.begin("one")
     assert shelf.leftovers() == []
     shelf.finish("one")
@@ -87,15 +89,13 @@ def test_what_a_killed_command_left_is_found_and_what_one_under_way_makes_is_not
 
 @pytest.mark.parametrize("story", ["", "{", "[]", '{"name": 1}', json.dumps({**TOLD, "more": 1}), "[" * 100_000])
 def test_what_can_not_be_read_is_no_box(shelf: Shelf, story: str) -> None:
-    home = filled(shelf, "a")
-    shelf.put("one", "libvirt", home)
+    home = shelf.put("one", "libvirt", filled(shelf, "a")).archive.parent
     (home / STORY).write_text(story)
     assert shelf.get("one", "libvirt") is None and shelf.all() == []
 
 
 def test_a_box_without_its_archive_is_none(shelf: Shelf) -> None:
-    home = filled(shelf, "a")
-    shelf.put("one", "libvirt", home)
+    home = shelf.put("one", "libvirt", filled(shelf, "a")).archive.parent
     (home / ARCHIVE).unlink()
     assert shelf.all() == []
 

@@ -29,7 +29,8 @@ def toolkit(tmp_path: Path) -> Toolkit:
 def planted(toolkit: Toolkit, provider: str, **told: str) -> Path:
     """A box on the shelf that was never built; its archive."""
     shelf = Shelf(toolkit.store)
-    home = shelf.home("one", provider, "planted")
+    home = shelf.root / "planted"
+    home.mkdir()
     metadata = json.dumps({"provider": told.get("inside", provider)}).encode()
     info = b'{"build": "b", "fingerprint": "f"}'
     disk = [Member(boxes.DISK[provider], b"no disk")]
@@ -148,6 +149,28 @@ def test_what_would_be_registered_is_shown_with_the_version_of_the_release(toolk
     ran = tagged.run("boxes.register", "--plan")
     assert ran.out == "would register:\nkontain/one 0.9.1 for libvirt\n"
     assert not (toolkit.store / "boxes/one/catalog.json").exists()
+
+
+def test_the_boxes_of_a_system_that_is_being_built_are_not_cleaned_and_its_build_neither(toolkit: Toolkit) -> None:
+    box = planted(toolkit, "libvirt")
+    shelf = Shelf(toolkit.store)
+    half = shelf.begin("one") / "virtualbox"
+    half.mkdir()
+    (half / "vagrant.box").write_text("half")
+    for words in (("boxes.clean", "--plan"), ("boxes.clean",), ("boxes.clean", "--os", "one")):
+        ran = toolkit.run(*words)
+        assert ran.code == 0 and ran.out == "left alone one: it is being built\n"
+    assert box.exists() and half.exists()
+    shelf.put("one", "virtualbox", _told(half))
+    shelf.finish("one")
+    assert toolkit.run("boxes.clean").out == "".join(
+        f"removed box of one for {provider}\n" for provider in ("libvirt", "virtualbox")
+    )
+
+
+def _told(home: Path) -> Path:
+    (home / "box.json").write_text(json.dumps({**TOLD, "provider": home.name}))
+    return home
 
 
 def test_a_box_of_a_provider_is_cleaned_alone(toolkit: Toolkit) -> None:
