@@ -1,5 +1,7 @@
 """Boxes in the local vagrant: by a catalog, so that version and checksum are real, and `vagrant box outdated` works.
 
+The catalog is as those that are published (cloud/publish/catalog.py); its archives are files of this machine.
+
 python-vagrant does what its calls reach; they have no word for a version or a checksum, so a box is added by its
 runner of commands.
 """
@@ -11,20 +13,20 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cloud import wait
 from cloud.errors import InputError, Interrupted, KitError, MissingTool
-from cloud.files import write_json
+from cloud.files import replaced
+from cloud.publish import catalog, names
+from cloud.publish.names import Tag
+from cloud.publish.place import Listed
 from packer.shelf import Kept, Shelf
 
 CATALOG = "catalog.json"
-
-# What Gem::Version reads (rubygems, lib/rubygems/version.rb), and Vagrant wants no more than that.
-_VERSION = re.compile(r"[0-9]+(\.[0-9A-Za-z]+)*(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?")
 
 _PROGRESS = re.compile(r"==> |    \w+: |Bringing machine |\s+from /")
 _PLACE = re.compile(r"^/\S+\.rb:\d+:in `\w+': ")
@@ -48,48 +50,63 @@ def version_of(text: str, boxes: Sequence[Kept]) -> str:
     Raises:
         InputError: no catalog can have it.
     """
-    if not text:
-        return max(kept.built for kept in boxes).strftime("0.0.%Y%m%d%H%M%S")
-    version = text.removeprefix("v")
-    if not _VERSION.fullmatch(version):
-        raise InputError(f"{text!r} is no version of a box", hint="as 1.2.3, or 1.2.3-rc.1")
-    return version
+    return names.version(text) if text else max(kept.built for kept in boxes).strftime("0.0.%Y%m%d%H%M%S")
 
 
-def catalog(name: str, version: str, boxes: Sequence[Kept]) -> Mapping[str, Any]:
-    """The catalog of one box in one version, whose archives are files of this machine."""
-    providers = [
-        {
-            "name": kept.told.provider,
-            "url": kept.archive.as_uri(),
-            "checksum": kept.told.sha256,
-            "checksum_type": "sha256",
-            "architecture": kept.told.architecture,
-            "default_architecture": True,
-        }
-        for kept in boxes
-    ]
-    return {"name": name, "versions": [{"version": version, "providers": providers}]}
+def register(boxes: Sequence[Kept], version: str, shelf: Shelf) -> dict[Registered, bool]:
+    """Add the boxes of one system, one a provider, to the local vagrant: which it has now, and whether each is new.
 
-
-def register(boxes: Sequence[Kept], version: str, shelf: Shelf) -> list[Registered]:
-    """Add the boxes of one system, one a provider, to the local vagrant. One that is there already is not touched.
+    What was registered before stays in the catalog, which tells what is in a box that vagrant has: vagrant does not.
 
     Raises:
         MissingTool: there is no vagrant.
+        InputError: it has one of them with other content. Nothing was added.
         KitError: vagrant refuses one; its words are in the message.
     """
-    first = boxes[0].told
-    path = shelf.root / first.os / CATALOG
-    write_json(path, catalog(first.name, version, boxes))
+    name = names.tag(boxes[0].told.name)
+    path = shelf.root / boxes[0].told.os / CATALOG
+    content = _catalog(path, name)
+    before = {each.key: each for each in catalog.listed(content, name, version) or ()} if content else {}
     there = registered()
-    added = []
-    for kept in boxes:
-        box = Registered(first.name, kept.told.provider, version)
+    found = {kept: Registered(str(name), kept.told.provider, version) for kept in boxes}
+    for kept, box in found.items():
+        if box in there:
+            _agreed(box, kept, before.get(_listed(kept).key))
+    now = {**before, **{each.key: each for each in map(_listed, boxes)}}
+    if now != before:
+        rest = catalog.without(content, name, version) if content else b""
+        with replaced(path) as fresh:
+            fresh.write_bytes(catalog.merged(rest, name, version, list(now.values())))
+    for box in found.values():
         if box not in there:
             _run("box", "add", path.as_uri(), "--provider", box.provider, "--box-version", version)
-        added.append(box)
-    return added
+    return {box: box not in there for box in found.values()}
+
+
+def _catalog(path: Path, name: Tag) -> bytes:
+    """What is there as the catalog of that box; empty where there is none, or that of a name that it had before."""
+    try:
+        content = path.read_bytes()
+        catalog.listed(content, name, "")
+    except (FileNotFoundError, KitError):
+        return b""
+    return content
+
+
+def _listed(kept: Kept) -> Listed:
+    return Listed(kept.told.provider, kept.told.architecture, kept.told.sha256, True, kept.archive.as_uri())
+
+
+def _agreed(box: Registered, kept: Kept, known: Listed | None) -> None:
+    """See that what vagrant has is what is on the shelf."""
+    if known and known.sha256 == kept.told.sha256:
+        return
+    what = "with other content" if known else "from elsewhere"
+    raise InputError(
+        f"vagrant has {box.name} {box.version} for {box.provider} already, {what}",
+        hint="take another version, or take it out: "
+        f"vagrant box remove {box.name} --provider {box.provider} --box-version {box.version}",
+    )
 
 
 def registered() -> list[Registered]:

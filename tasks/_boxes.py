@@ -72,7 +72,7 @@ def register(os: Sequence[str], provider: Sequence[str], version: str, *, plan: 
     groups = _groups(os, provider, settings, shelf)
     wanted = version or system.environ.get("RELEASE_TAG", "")
     versions = [registration.version_of(wanted, group) for group in groups]
-    rows = [
+    rows: list[_console.Row] = [
         {"name": kept.told.name, "provider": kept.told.provider, "version": each, "sha256": kept.told.sha256}
         for group, each in zip(groups, versions, strict=True)
         for kept in group
@@ -84,12 +84,17 @@ def register(os: Sequence[str], provider: Sequence[str], version: str, *, plan: 
     _tools.ensure("boxes", yes=yes)
     acts = [partial(registration.register, group, each, shelf) for group, each in zip(groups, versions, strict=True)]
     answers = _clouds.together(acts, 1)
-    added = {(box.name, box.provider) for boxes, _ in answers for box in boxes or ()}
-    rows = [row for row in rows if (row["name"], row["provider"]) in added]
+    new = {(box.name, box.provider): added for boxes, _ in answers for box, added in (boxes or {}).items()}
+    keys = [(row["name"], row["provider"]) for row in rows]
+    rows = [{**row, "added": new[key]} for row, key in zip(rows, keys, strict=True) if key in new]
     if rows:
-        text = "\n".join(f"{row['name']} {row['version']} for {row['provider']} is registered" for row in rows)
-        _console.result(rows, as_json=as_json, text=text)
+        _console.result(rows, as_json=as_json, text="\n".join(map(_registered_text, rows)))
     _clouds.settle([(group[0].told.os, error) for group, (_, error) in zip(groups, answers, strict=True)])
+
+
+def _registered_text(row: _console.Row) -> str:
+    state = "is registered" if row["added"] else "is there already"
+    return f"{row['name']} {row['version']} for {row['provider']} {state}"
 
 
 def test(os: Sequence[str], provider: Sequence[str], *, as_json: bool, yes: bool) -> None:

@@ -68,7 +68,8 @@ def register(
 ) -> None:
     """Register the boxes that are there with this machine's vagrant.
 
-    By a catalog, so that version and checksum are real. What vagrant has already is left alone.
+    By a catalog, so that version and checksum are real. What vagrant has already is left alone; other content
+    under a version that it has is refused.
 
     Example: ./inv boxes.register --os ubuntu-24.04
     """

@@ -121,20 +121,9 @@ class Catalog:
     def find(self, tag: Tag, version: str) -> Found | None:
         """A version in the document, else what is sent of one that is not."""
         told = self._store.read(_document(tag))
-        rows = _read(told[0], tag).versions if told else []
-        row = next((each for each in rows if each.version == version), None)
-        if row:
-            listed = (
-                Listed(
-                    each.name,
-                    each.architecture,
-                    each.checksum.lower() if each.checksum_type.lower() == "sha256" else "",
-                    True,
-                    each.url,
-                )
-                for each in row.providers
-            )
-            return Found("released", tuple(listed))
+        rows = listed(told[0], tag, version) if told else None
+        if rows is not None:
+            return Found("released", rows)
         prefix = f"{tag}/{version}/"
         sent = [(key, _FILE.fullmatch(key.removeprefix(prefix))) for key in self._store.keys(prefix)]
         files = tuple(
@@ -235,6 +224,27 @@ def _document(tag: Tag) -> str:
 
 def _file(tag: Tag, version: str, box: Box) -> str:
     return f"{tag}/{version}/{box.provider}/{box.architecture}/{box.sha256}/vagrant.box"
+
+
+def listed(content: bytes, tag: Tag, version: str) -> tuple[Listed, ...] | None:
+    """What the document has of that version; None where it does not have it.
+
+    Raises:
+        KitError: it is no catalog of that box.
+    """
+    row = next((each for each in _read(content, tag).versions if each.version == version), None)
+    if row is None:
+        return None
+    return tuple(
+        Listed(
+            each.name,
+            each.architecture,
+            each.checksum.lower() if each.checksum_type.lower() == "sha256" else "",
+            True,
+            each.url,
+        )
+        for each in row.providers
+    )
 
 
 def merged(content: bytes, tag: Tag, version: str, listed: Sequence[Listed]) -> bytes:

@@ -93,6 +93,21 @@ def test_vagrant_adds_from_a_catalog(desk: Desk, tmp_path: Path) -> None:
     assert added(tmp_path) == [[TAG, "virtualbox", "1.2.3"]]
 
 
+def test_a_box_that_was_built_anew_is_not_said_to_be_registered_under_its_old_version(
+    desk: Desk, tmp_path: Path
+) -> None:
+    home = {"VAGRANT_HOME": str(tmp_path / ".vagrant.d")}
+    words = ("boxes.register", "--version", "v1.2.3", "--provider", "libvirt")
+    assert desk.run(*words, **home).out == f"{TAG} 1.2.3 for libvirt is registered\n"
+    assert desk.run(*words, **home).out == f"{TAG} 1.2.3 for libvirt is there already\n"
+    built(desk.store, "libvirt")
+    ran = desk.run(*words, **home)
+    assert ran.code == 2 and ran.out == "" and "with other content" in ran.err
+    assert desk.run("boxes.register", "--version", "1.2.4", **home).code == 0
+    told = sorted(added(tmp_path))
+    assert told == [[TAG, "libvirt", "1.2.3"], [TAG, "libvirt", "1.2.4"], [TAG, "virtualbox", "1.2.4"]]
+
+
 def versions(registry: Registry, public: Path) -> Mapping[str, object]:
     """All that is published, anywhere."""
     files = sorted(str(path.relative_to(public)) for path in public.rglob("*") if path.is_file())
