@@ -25,7 +25,7 @@ from tests.toolkit import Ran, Toolkit
 from tests.world import Hasty
 
 OS = "ubuntu-22.04"
-TAG = "kontain/ubuntu-22.04-kkm-beta3"
+TAG = "kontain/ubuntu2204-kkm-beta3"
 VERSION = "1.2.3"
 PROVIDERS = ("libvirt", "virtualbox")
 

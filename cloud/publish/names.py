@@ -46,7 +46,7 @@ def tag(text: str) -> Tag:
     """
     org, _, box = text.partition("/")
     if not (_NAME.fullmatch(org) and _NAME.fullmatch(box)):
-        raise InputError(f"{text!r} is no box's name", hint="as kontain/ubuntu-22.04-kkm-beta3: letters, digits, . _ -")
+        raise InputError(f"{text!r} is no box's name", hint="as kontain/ubuntu-kkm-beta3: letters, digits, . _ -")
     return Tag(org, box)
 
 

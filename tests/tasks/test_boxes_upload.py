@@ -169,7 +169,7 @@ def test_a_file_is_published_as_what_is_said(desk: Desk, registry: Registry, tmp
 
 
 def test_one_box_that_fails_keeps_no_other_from_being_published(desk: Desk, registry: Registry) -> None:
-    built(desk.store, "libvirt", os_name="fedora-44", name="kontain/fedora-44-kkm-beta3")
+    built(desk.store, "libvirt", os_name="fedora-44", name="kontain/fedora-kkm-beta3")
     built(desk.store, "libvirt", os_name="ubuntu-24.04", name="nobody/ubuntu")
     ran = desk.upload()
     assert ran.code == 3 and "error: nobody/ubuntu: " in ran.err
