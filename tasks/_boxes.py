@@ -102,7 +102,7 @@ def test(os: Sequence[str], provider: Sequence[str], *, as_json: bool, yes: bool
     settings, shelf = opened()
     groups = _groups(os, provider, settings, shelf)
     tried = [(kept, _load(settings, kept.told.os)) for group in groups for kept in group]
-    _tools.ensure("local", yes=yes)
+    _tools.ensure("trials", yes=yes)
     with _console.long_work("boxes.test", partial(left, shelf)) as console:
 
         def one(number: int, kept: Kept, box: Box) -> trial.Trial:

@@ -26,8 +26,7 @@ _VAGRANT = {"debian": "{release} main", "ubuntu": "{release} main universe"}
 
 _LIBVIRT = (
     *("vagrant", "vagrant-libvirt", "libvirt-daemon-system", "libvirt-clients", "dnsmasq-base", "iptables"),
-    *("qemu-system-x86", "qemu-utils", "openssh-client", "iproute2", "libarchive-tools", "xorriso", "procps"),
-    *("python3", "mmdebstrap", "gpg", "fdisk", "grub-common", "grub-pc-bin"),
+    *("qemu-system-x86", "qemu-utils", "openssh-client", "iproute2", "libarchive-tools", "procps", "python3"),
 )
 
 

@@ -127,6 +127,12 @@ def test_an_archive_that_is_none_is_told_so_before_a_vm_is_started(toolkit: Tool
     assert "hint: ./inv boxes.build --force" in ran.err
 
 
+def test_a_trial_asks_for_what_boots_a_disk_and_not_for_what_builds_one(toolkit: Toolkit, tmp_path: Path) -> None:
+    planted(toolkit, "libvirt")
+    ran = Toolkit(toolkit.home, {**toolkit.settings, "PATH": str(tmp_path / "nothing")}).run("boxes.test")
+    assert ran.code == 2 and ran.err.startswith("error: not on this machine: qemu, qemu-img, ssh\nhint: ")
+
+
 def test_an_archive_for_another_provider_is_told_so(toolkit: Toolkit) -> None:
     planted(toolkit, "libvirt", inside="virtualbox")
     ran = toolkit.run("boxes.test")
