@@ -178,37 +178,74 @@ def test_one_box_that_fails_keeps_no_other_from_being_published(desk: Desk, regi
     refused(desk.upload("--os", "plan9"), 2, "no box of plan9")
 
 
-BAD: dict[str, Callable[[Path], object]] = {
-    "no such box": lambda path: None,
-    "empty": lambda path: path.write_bytes(b""),
-    "not gzip": lambda path: path.write_bytes(b"x" * 10_000),
-    "no tar": lambda path: path.write_bytes(gzipped(b"x" * 10_000)),
-    "truncated": lambda path: path.write_bytes(a_box(path).read_bytes()[:-5000]),
-    "without its end": lambda path: path.write_bytes(a_box(path).read_bytes()[:-1]),
-    "damaged": lambda path: path.write_bytes(_flipped(a_box(path).read_bytes())),
-    "no metadata": lambda path: archive(path, {"box.img": b"x"}),
-    "metadata that is none": lambda path: archive(path, {"metadata.json": b"["}),
-    "metadata without end": lambda path: archive(path, {"metadata.json": b"[" * 100_000}),
-    "no provider": lambda path: archive(path, {"metadata.json": b"{}"}),
-    "a provider that is none": lambda path: archive(path, {"metadata.json": b'{"provider": "../x"}'}),
-    "an unknown architecture": lambda path: archive(
-        path, {"metadata.json": b'{"provider": "libvirt", "architecture": "vax"}'}
-    ),
-    "a path upwards": lambda path: archive(path, {"metadata.json": b'{"provider": "libvirt"}', "../x": b""}),
-    "a path from the root": lambda path: archive(path, {"metadata.json": b'{"provider": "libvirt"}', "/etc/x": b""}),
-    "a link": lambda path: archive(path, {"metadata.json": b'{"provider": "libvirt"}', "x": _kind(tarfile.SYMTYPE)}),
-    "a device": lambda path: archive(path, {"metadata.json": b'{"provider": "libvirt"}', "x": _kind(tarfile.CHRTYPE)}),
-}
-
-
 def _flipped(content: bytes) -> bytes:
     return content[:-4000] + bytes(each ^ 0xFF for each in content[-4000:-3900]) + content[-3900:]
 
 
-def _kind(kind: bytes) -> tarfile.TarInfo:
-    member = tarfile.TarInfo("x")
+def _kind(kind: bytes, name: str = "x") -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
     member.type, member.linkname = kind, "/etc/passwd"
     return member
+
+
+def box_of(**metadata: object) -> Callable[[Path], object]:
+    """Makes a box with this metadata.json and a disk as libvirt's."""
+    return lambda path: archive(path, {"metadata.json": json.dumps(metadata).encode(), "box.img": b"x"})
+
+
+def libvirt_with(**members: bytes | tarfile.TarInfo) -> Callable[[Path], object]:
+    """Makes a box of libvirt's with these members too."""
+    return lambda path: archive(path, {"metadata.json": LIBVIRT, "box.img": b"x", **members})
+
+
+LIBVIRT = b'{"provider": "libvirt", "format": "qcow2", "virtual_size": 1}'
+
+BAD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no such box": (lambda path: None, "there is no such file"),
+    "empty": (lambda path: path.write_bytes(b""), "is empty"),
+    "not gzip": (lambda path: path.write_bytes(b"x" * 10_000), "it is not gzip"),
+    "no tar": (lambda path: path.write_bytes(gzipped(b"x" * 10_000)), "there is no tar"),
+    "truncated": (lambda path: path.write_bytes(a_box(path).read_bytes()[:-5000]), "ends in the middle"),
+    "without its end": (lambda path: path.write_bytes(a_box(path).read_bytes()[:-1]), "ends in the middle"),
+    "damaged": (lambda path: path.write_bytes(_flipped(a_box(path).read_bytes())), "is no box: "),
+    "no metadata": (lambda path: archive(path, {"box.img": b"x"}), "has no metadata.json"),
+    "metadata that is none": (lambda path: archive(path, {"metadata.json": b"["}), "is no JSON"),
+    "metadata without end": (lambda path: archive(path, {"metadata.json": b"[" * 100_000}), "is no JSON"),
+    "no provider": (box_of(), "names no provider"),
+    "a provider that is none": (box_of(provider="../x"), "names no provider"),
+    "an unknown architecture": (box_of(provider="libvirt", architecture="vax"), "does not know the architecture"),
+    "a path upwards": (libvirt_with(**{"../x": b""}), "leads elsewhere"),
+    "a path from the root": (libvirt_with(**{"/etc/x": b""}), "leads elsewhere"),
+    "a link": (libvirt_with(x=_kind(tarfile.SYMTYPE)), "neither file nor folder"),
+    "a device": (libvirt_with(x=_kind(tarfile.CHRTYPE)), "neither file nor folder"),
+    "another provider's disk": (box_of(provider="virtualbox"), "it is for virtualbox, and has no box.ovf"),
+    "virtualbox without a disk": (
+        lambda path: archive(path, {"metadata.json": b'{"provider": "virtualbox"}', "box.ovf": b"x"}),
+        "has no disk, which ends in .vmdk",
+    ),
+    "libvirt without a disk": (lambda path: archive(path, {"metadata.json": LIBVIRT}), "has no box.img"),
+    "libvirt with an empty disk": (
+        lambda path: archive(path, {"metadata.json": LIBVIRT, "box.img": b""}),
+        "has no box.img",
+    ),
+    "a disk that is a folder": (
+        lambda path: archive(path, {"metadata.json": LIBVIRT, "box.img": _kind(tarfile.DIRTYPE, "box.img")}),
+        "has no box.img",
+    ),
+    "no format": (box_of(provider="libvirt", virtual_size=1), 'does not tell the disk\'s "format"'),
+    "another format": (box_of(provider="libvirt", format="raw", virtual_size=1), 'does not tell the disk\'s "format"'),
+    "no size": (box_of(provider="libvirt", format="qcow2"), 'does not tell the disk\'s "virtual_size"'),
+    "a size as text": (
+        box_of(provider="libvirt", format="qcow2", virtual_size="1"),
+        'does not tell the disk\'s "virtual_size"',
+    ),
+    "a second disk that is not there": (
+        box_of(provider="libvirt", disks=[{"path": "box.img"}, {"path": "box_1.img"}]),
+        "has no 'box_1.img', a disk of its metadata.json",
+    ),
+    "disks without a path": (box_of(provider="libvirt", disks=[{}]), "has no 'None', a disk of its metadata.json"),
+    "disks that are no list": (box_of(provider="libvirt", disks={"path": "box.img"}), "tells its disks in no list"),
+}
 
 
 @pytest.mark.parametrize("what", BAD)
@@ -216,9 +253,27 @@ def test_what_is_no_box_is_one_line_and_nothing_is_sent(
     desk: Desk, registry: Registry, tmp_path: Path, what: str
 ) -> None:
     path = tmp_path / "bad.box"
-    BAD[what](path)
-    refused(desk.upload("--file", str(path), "--box", TAG), 2, str(path))
+    make, told = BAD[what]
+    make(path)
+    ran = desk.upload("--file", str(path), "--box", TAG)
+    refused(ran, 2, str(path))
+    assert told in ran.err
     assert changes(registry) == []
+
+
+GOOD: dict[str, Callable[[Path], object]] = {
+    "disks in a list": box_of(provider="libvirt", disks=[{"path": "./box.img", "format": "qcow2"}]),
+    "an empty list of disks": box_of(provider="libvirt", disks=[], format="qcow2", virtual_size=40),
+    "a provider that we build nothing for": box_of(provider="hyperv"),
+}
+
+
+@pytest.mark.parametrize("what", GOOD)
+def test_what_its_provider_takes_is_a_box(desk: Desk, tmp_path: Path, what: str) -> None:
+    path = tmp_path / "good.box"
+    GOOD[what](path)
+    ran = desk.upload("--file", str(path), "--box", TAG, "--plan")
+    assert ran.code == 0, ran.err
 
 
 def test_a_box_that_is_not_what_was_built_is_not_sent(desk: Desk, registry: Registry) -> None:
