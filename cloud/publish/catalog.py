@@ -159,7 +159,9 @@ class Catalog:
             _check_file(Path(unquote(urlsplit(url).path)), part.sha256, pace)
         else:
             try:
-                download.check(lambda headers: self._stream(url, headers), size, part.sha256, pace)
+                download.check(
+                    lambda headers: self._stream(url, headers), size, part.sha256, pace, stall=self._settings.stall
+                )
             except NotAllowed as problem:
                 hint = "let all the world read the bucket, or set publish.address to where it can"
                 raise NotAllowed(problem.message, hint=hint) from problem

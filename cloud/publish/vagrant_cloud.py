@@ -191,7 +191,9 @@ class VagrantCloud:
         if listed.sha256 != part.sha256:
             raise download.Wrong(f"the registry has it with the checksum {listed.sha256 or 'of nothing'}")
         size = part.size if isinstance(part, Box) else 0
-        download.check(lambda headers: self._stream(listed.url, headers), size, part.sha256, pace)
+        download.check(
+            lambda headers: self._stream(listed.url, headers), size, part.sha256, pace, stall=self._settings.stall
+        )
 
     def _stream(self, url: str, headers: dict[str, str]) -> requests.Response:
         """The file's content. Who tells where it is gets to see the token; who has it does not."""
