@@ -273,14 +273,14 @@ def _outcome_rows(outcome: plan.Outcome) -> list[dict[str, Any]]:
     ]
 
 
-def text(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows in words, a line each."""
+def text(rows: Sequence[dict[str, Any]], *, planned: bool = False) -> str:
+    """The rows in words, a line each; where they are `planned`, also what follows."""
     lines = []
     for row in rows:
         head = f"{row['box']} {row['version']} {row['provider']} {row['architecture']} at {row['place']}"
         why = f", {row['why']}" if row["state"] in ("check", "upload", "replace", "refused") else ""
         lines.append(f"{head}: {row['state']}{why}")
-    for box, version in dict.fromkeys((row["box"], row["version"]) for row in rows if "sent" not in row):
+    for box, version in dict.fromkeys((row["box"], row["version"]) for row in rows if planned):
         if any(row["release"] for row in rows if row["box"] == box):
             lines.append(f"{box} {version}: released when all of it was read back")
     return "\n".join(lines)

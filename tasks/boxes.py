@@ -153,7 +153,7 @@ def upload(
     wanted = _publish.wanted(to, os, file, box, version)
     with _console.long_work("boxes.upload", wanted.left) as console:
         rows = _publish.published(wanted, console, replace=replace, release=release, look=plan)
-        _console.result(rows, as_json=json, text=_publish.text(rows))
+        _console.result(rows, as_json=json, text=_publish.text(rows, planned=plan))
         _publish.agree(rows)
 
 

@@ -404,6 +404,19 @@ def test_an_interrupt_leaves_what_the_next_run_completes(desk: Desk, registry: R
     assert there(registry).status == "active"
 
 
+def test_what_has_failed_is_not_said_to_be_released_later(desk: Desk, registry: Registry) -> None:
+    assert "released when all of it was read back" in desk.upload("--plan").out
+
+    def denies(call: object) -> None:
+        if str(call).startswith("POST"):
+            registry.fails_at(1, "denied")
+
+    registry.after = denies
+    ran = desk.upload()
+    assert ran.code == 4
+    assert ran.out.count("at vagrant-cloud: failed") == 2 and "released" not in ran.out
+
+
 def test_no_secret_is_in_anything_that_is_told_or_kept(desk: Desk, registry: Registry) -> None:
     """Neither a token nor a signature, not even with --debug, when a server repeats the token in its error."""
     variables = {"VAGRANT_CLOUD_TOKEN": "", "HCP_CLIENT_ID": CLIENT, "HCP_CLIENT_SECRET": SECRET}
