@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
-from cloud import files
+from cloud import files, wait
 from cloud.errors import InputError, Interrupted, KitError, NotFound, PartlyFailed
 from cloud.local.store import Store
 from cloud.publish import box as boxes_
@@ -31,6 +32,10 @@ PATIENCE = 3600.0
 """Seconds that we wait for another one who publishes the same box."""
 
 
+LOOK = 4.0
+"""Seconds for a look at what is left: after an interrupt there are not many."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What is to be published as what, and where. Of the files nothing was read but that they are there."""
@@ -44,8 +49,9 @@ class Wanted:
     """Boxes of which something may have been sent."""
 
     def left(self) -> list[str]:
-        """What an end before its time has left, having looked."""
-        return [_left(self.place, tag, self.version) for tag in self.begun]
+        """What an end before its time has left, having looked, though not for long."""
+        with _through(LOOK):
+            return [_left(self.place, tag, self.version) for tag in self.begun]
 
 
 def wanted(
@@ -154,8 +160,6 @@ def tried(wanted: Wanted, console: _console.Console) -> list[dict[str, Any]]:
 @contextmanager
 def _removed(wanted: Wanted, tag: Tag, console: _console.Console) -> Iterator[None]:
     """The trial is gone afterwards, whatever becomes of it; also after an interrupt."""
-    from cloud import wait
-
     try:
         yield
     finally:
@@ -168,6 +172,32 @@ def _removed(wanted: Wanted, tag: Tag, console: _console.Console) -> Iterator[No
             console.ear().note(f"{tag} {wanted.version} stays at {wanted.place.name}: {problem.message}")
         if interrupted:
             wait.interrupt()
+
+
+@contextmanager
+def _through(bound: float = 0) -> Iterator[None]:
+    """An interrupt that has come does not end this. One that comes does, and so does the `bound` in seconds.
+
+    After an interrupt the watchdog of tasks._task ends it too.
+    """
+    interrupted, over = wait.interrupted(), threading.Event()
+
+    def end() -> None:
+        over.set()
+        wait.interrupt()
+
+    wait.resume()
+    timer = threading.Timer(bound or threading.TIMEOUT_MAX, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if interrupted:
+            wait.interrupt()
+        elif over.is_set():
+            wait.resume()
 
 
 def _applied(planned: plan.Plan, wanted: Wanted, console: _console.Console) -> list[dict[str, Any]]:

@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from cloud.publish.vagrant_cloud import CLOSING
+from cloud import wait
+from cloud.errors import KitError
+from cloud.publish.vagrant_cloud import CLOSING, VagrantCloud
+from tasks import _publish
 from tests.fakes.registry import CLIENT, SECRET, TOKEN, Version
 from tests.fakes.registry_wire import Registry
 from tests.publishing import PROVIDERS, TAG, VERSION, Desk, a_box, archive, at, built, gzipped, hasty, sha256
@@ -399,9 +402,27 @@ def test_an_interrupt_leaves_what_the_next_run_completes(desk: Desk, registry: R
         processes.append(running.process)
         ended = running.end(60)
     assert ended.code == 130, ended.err
+    assert f"{TAG} {VERSION}: not released, nobody sees it; 0 of its files are there; the same command" in ended.err
     assert there(registry).status == "unreleased"
     assert desk.upload().code == 0
     assert there(registry).status == "active"
+
+
+def test_what_is_left_is_not_looked_at_for_long(
+    desk: Desk, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_publish, "LOOK", 0.3)
+    monkeypatch.setattr(wait, "clock", wait.Clock())
+
+    def fails(*arguments: object, **words: object) -> None:
+        registry.fails_at(1, "silent")
+        raise KitError("it can't be sent")
+
+    monkeypatch.setattr(VagrantCloud, "put", fails)
+    began = time.monotonic()
+    ran = desk.upload(KM_PUBLISH__TIMEOUT="60")
+    assert ran.code == 1 and f"{TAG} {VERSION}: could not look at vagrant-cloud what is there" in ran.err, ran.err
+    assert time.monotonic() - began < 30 and not wait.interrupted()
 
 
 def test_what_has_failed_is_not_said_to_be_released_later(desk: Desk, registry: Registry) -> None:
