@@ -147,6 +147,7 @@ def tried(wanted: Wanted, console: _console.Console) -> list[dict[str, Any]]:
     rows = []
     with turns(wanted.place, boxes):
         for tag, of_it in boxes.items():
+            _swept(wanted, tag, console)
             planned = plan.make(wanted.place, tag, wanted.version, of_it, replace=False, release=True)
             with _removed(wanted, tag, console):
                 outcome = plan.apply(planned, wanted.place, console.ear(), wanted.settings.publish.lag)
@@ -157,21 +158,55 @@ def tried(wanted: Wanted, console: _console.Console) -> list[dict[str, Any]]:
     return rows
 
 
+def _swept(wanted: Wanted, tag: Tag, console: _console.Console) -> None:
+    """Take away what trials of the box have left that were killed. What can't be taken away the next one finds."""
+    try:
+        for version in trial.left(wanted.place, tag):
+            wanted.place.remove(tag, version)
+            console.ear().note(f"removed {tag} {version}, which an earlier trial had left")
+    except Interrupted:
+        raise
+    except KitError as problem:
+        console.ear().note(f"what earlier trials of {tag} may have left is not removed: {problem.message}")
+
+
 @contextmanager
 def _removed(wanted: Wanted, tag: Tag, console: _console.Console) -> Iterator[None]:
-    """The trial is gone afterwards, whatever becomes of it; also after an interrupt."""
+    """The trial is gone afterwards, whatever becomes of it; also after an interrupt.
+
+    Raises:
+        KitError: it could not be removed. Where something else has failed before, that says so too.
+    """
     try:
         yield
-    finally:
-        interrupted = wait.interrupted()
-        wait.resume()  # what ends this is the watchdog of tasks._task
+    except BaseException as ended:
+        if problem := _problem_of_removing(wanted, tag, console):
+            ended.add_note(f"{_stays(wanted, tag)}: {problem.message}")
+        raise
+    if problem := _problem_of_removing(wanted, tag, console):
+        problem.add_note(_stays(wanted, tag))
+        raise problem
+
+
+def _problem_of_removing(wanted: Wanted, tag: Tag, console: _console.Console) -> KitError | None:
+    problem: KitError | None = None
+    for _ in range(2):  # once more where the interrupt came meanwhile
         try:
-            wanted.place.remove(tag, wanted.version)
+            with _through():
+                wanted.place.remove(tag, wanted.version)
+        except Interrupted as ended:
+            problem = ended
+        except KitError as failed:
+            return failed
+        else:
             console.write(f"removed {tag} {wanted.version}")
-        except KitError as problem:
-            console.ear().note(f"{tag} {wanted.version} stays at {wanted.place.name}: {problem.message}")
-        if interrupted:
-            wait.interrupt()
+            return None
+    return problem
+
+
+def _stays(wanted: Wanted, tag: Tag) -> str:
+    later = f"./inv boxes.test-upload removes it when it is {trial.OLD.days} day old"
+    return f"{tag} {wanted.version} stays at {wanted.place.name}; {later}"
 
 
 @contextmanager

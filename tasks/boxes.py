@@ -22,6 +22,7 @@ _SENT = {
 
 
 @task(
+    later="./inv boxes.clean removes it",
     iterable=["os", "provider"],
     help=_OS | _PROVIDER | _PRODUCT | _JSON | _PLAN | _YES | {"force": "build even if nothing has changed"},
 )
@@ -77,7 +78,7 @@ def register(
     _boxes.register(os, provider, version, plan=plan, as_json=json, yes=yes)
 
 
-@task(iterable=["os", "provider"], help=_OS | _PROVIDER | _JSON | _YES)
+@task(later="./inv boxes.clean removes it", iterable=["os", "provider"], help=_OS | _PROVIDER | _JSON | _YES)
 def test(c: Context, os: list[str], provider: list[str], json: bool = False, yes: bool = False) -> None:
     """Boot the boxes that are there, log in by Vagrant's key, and prove that the product is inside.
 
@@ -118,6 +119,7 @@ def clean(c: Context, os: list[str], provider: list[str], plan: bool = False) ->
 
 
 @task(
+    later="the same command goes on",
     iterable=["os", "file"],
     help=_SENT
     | _JSON
@@ -157,7 +159,11 @@ def upload(
         _publish.agree(rows)
 
 
-@task(iterable=["os", "file"], help=_SENT | _JSON | _YES)
+@task(
+    later="./inv boxes.test-upload removes a trial that is a day old",
+    iterable=["os", "file"],
+    help=_SENT | _JSON | _YES,
+)
 def test_upload(
     c: Context,
     os: list[str],
@@ -169,8 +175,8 @@ def test_upload(
 ) -> None:
     """Publish boxes as a version of its own, let vagrant add them, and take that version away again.
 
-    It shows that login, registry or catalog, and Vagrant fit together. Other versions are not touched; the
-    one that was made is removed also when something fails.
+    It shows that login, registry or catalog, and Vagrant fit together. The version is removed also when
+    something fails, and one that a killed trial left when it is a day old; others are not touched.
 
     Example: ./inv boxes.test-upload --to catalog --os ubuntu-22.04
     """

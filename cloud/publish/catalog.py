@@ -144,6 +144,13 @@ class Catalog:
         )
         return Found("unreleased", files) if files else None
 
+    def versions(self, tag: Tag) -> list[str]:
+        """Those in the document, and those of which files were sent."""
+        told = self._store.read(_document(tag))
+        listed = [each.version for each in _read(told[0], tag).versions] if told else []
+        parts = [key.removeprefix(f"{tag}/").split("/") for key in self._store.keys(f"{tag}/")]
+        return list(dict.fromkeys([*listed, *(part[0] for part in parts if len(part) > 1)]))
+
     def begin(self, tag: Tag, version: str) -> None:
         """There is nothing to make: keys are made with what is in them."""
 

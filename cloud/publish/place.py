@@ -59,6 +59,9 @@ class Place(Protocol):
     def find(self, tag: Tag, version: str) -> Found | None:
         """A version; None where there is none."""
 
+    def versions(self, tag: Tag) -> list[str]:
+        """All versions of a box of which anything is there, released or not."""
+
     def begin(self, tag: Tag, version: str) -> None:
         """Make the box and the version that files are put into. They may be there."""
 

@@ -55,6 +55,10 @@ class _Version(Struct, frozen=True):
     providers: list[_Provider] = []
 
 
+class _Box(Struct, frozen=True):
+    versions: list[_Version] = []
+
+
 class _Upload(Struct, frozen=True):
     upload_path: str
     callback: str = ""
@@ -120,6 +124,14 @@ class VagrantCloud:
             bool(told.hosted or told.original_url),
             told.download_url or self._server + path,
         )
+
+    def versions(self, tag: Tag) -> list[str]:
+        """Those that the registry has, to who may write there."""
+        try:
+            told = self._call("GET", f"/box/{tag}", _Box, what=f"looking for {tag}")
+        except NotFound:
+            return []
+        return [each.version for each in told.versions]
 
     def begin(self, tag: Tag, version: str) -> None:
         """The box and the version, made where they are not there."""

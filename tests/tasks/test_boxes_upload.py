@@ -9,14 +9,19 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from cloud import wait
-from cloud.errors import KitError
+from cloud.errors import KitError, NotAllowed
+from cloud.publish import names, trial
+from cloud.publish.catalog import Catalog
+from cloud.publish.names import Tag
+from cloud.publish.place import Place
 from cloud.publish.vagrant_cloud import CLOSING, VagrantCloud
-from tasks import _publish
+from tasks import _publish, _settings
 from tests.fakes.registry import CLIENT, SECRET, TOKEN, Version
 from tests.fakes.registry_wire import Registry
 from tests.publishing import PROVIDERS, TAG, VERSION, Desk, a_box, archive, at, built, gzipped, hasty, sha256
@@ -436,6 +441,84 @@ def test_what_has_failed_is_not_said_to_be_released_later(desk: Desk, registry: 
     ran = desk.upload()
     assert ran.code == 4
     assert ran.out.count("at vagrant-cloud: failed") == 2 and "released" not in ran.out
+
+
+PLACES = {"vagrant-cloud": VagrantCloud, "catalog": Catalog}
+
+
+@pytest.fixture
+def public(desk: Desk, tmp_path: Path) -> Path:
+    """A catalog in a folder too."""
+    desk.settings["KM_PUBLISH__CATALOG"] = str(tmp_path / "public")
+    return tmp_path / "public"
+
+
+def tag_at(to: str) -> tuple[Place, Tag]:
+    return _publish.place_named(to, _settings.load()), names.tag(TAG)
+
+
+@pytest.mark.parametrize("to", PLACES)
+@pytest.mark.parametrize("other", ["", "vagrant does not take it"])
+def test_a_trial_that_can_not_be_removed_fails_and_a_later_one_removes_it(
+    desk: Desk, public: Path, monkeypatch: pytest.MonkeyPatch, to: str, other: str
+) -> None:
+    def adds(*arguments: object) -> None:
+        if other:
+            raise KitError(other)
+
+    def stays(*arguments: object) -> None:
+        raise NotAllowed("you may not")
+
+    monkeypatch.setattr(trial, "add", adds)
+    with monkeypatch.context() as patched:
+        patched.setattr(PLACES[to], "remove", stays)
+        ran = desk.run("boxes.test-upload", "--to", to)
+    assert (ran.code, ran.out) == ((1, "") if other else (4, "")), ran.err
+    assert f"error: {other or 'you may not'}\n" in ran.err
+    assert f" stays at {to}; ./inv boxes.test-upload removes it" in ran.err and "you may not" in ran.err
+    with environment(desk):
+        place, tag = tag_at(to)
+        (left,) = place.versions(tag)
+        assert left.startswith("0.0.0-test.")
+        desk.run("boxes.test-upload", "--to", to)
+        assert place.versions(tag) == [left]  # it could be somebody's who is at it
+        wait.clock.sleep(86_400 + 60)
+        ran = desk.run("boxes.test-upload", "--to", to)
+        assert f"removed {TAG} {left}, which an earlier trial had left" in ran.err
+        assert place.versions(tag) == []
+
+
+@pytest.mark.parametrize("to", PLACES)
+def test_of_other_versions_a_trial_removes_none(
+    desk: Desk, public: Path, monkeypatch: pytest.MonkeyPatch, to: str
+) -> None:
+    others = ["0.0.0", "0.0.1-test.20200101000000.abcdef", "1.0.0"]
+    for version in others:
+        assert desk.upload("--to", to, version=version).code == 0
+    alike = [
+        "0.0.0-test",
+        "0.0.0-test.20200101",
+        "0.0.0-test.20201301000000.abcdef",
+        "0.0.0-tests.20200101000000.abcdef",
+    ]
+    with monkeypatch.context() as patched:
+        patched.setattr(names, "TRIAL", "no trial")
+        for version in alike:
+            assert desk.upload("--to", to, "--no-release", version=version).code == 0
+    monkeypatch.setattr(trial, "add", lambda *arguments: None)
+    assert desk.run("boxes.test-upload", "--to", to).code == 0
+    with environment(desk):
+        place, tag = tag_at(to)
+        assert sorted(place.versions(tag)) == sorted([*others, *alike])
+
+
+@contextmanager
+def environment(desk: Desk) -> Iterator[None]:
+    """What a command of the desk's sees, for the places themselves."""
+    with pytest.MonkeyPatch.context() as patched:
+        for key, text in desk.settings.items():
+            patched.setenv(key, text)
+        yield
 
 
 def test_no_secret_is_in_anything_that_is_told_or_kept(desk: Desk, registry: Registry) -> None:
