@@ -25,7 +25,7 @@ from cloud.errors import InputError, Interrupted, KitError, NotAllowed, NotFound
 from cloud.publish import download, web
 from cloud.publish.box import Box
 from cloud.publish.names import TRIAL, Tag
-from cloud.publish.place import Found, Listed
+from cloud.publish.place import Found, Listed, same
 from cloud.publish.settings import PublishSettings
 from cloud.publish.transfer import Pace
 
@@ -191,7 +191,7 @@ class Catalog:
         content = self._seen(tag)
         rows = [row for row in _read(content, tag).versions if row.version == version] if content else []
         there = {(each.name, each.architecture): each.checksum for row in rows for each in row.providers}
-        return there == {each.key: each.sha256 for each in listed}
+        return same(listed, there)
 
     def _seen(self, tag: Tag) -> bytes:
         url = self.address(tag)

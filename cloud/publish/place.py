@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -30,6 +30,13 @@ class Listed:
     def key(self) -> tuple[str, str]:
         """What there is once in a version."""
         return self.provider, self.architecture
+
+
+def same(listed: Sequence[Listed], there: Mapping[tuple[str, str], str]) -> bool:
+    """Whether these, by their keys and checksums, are what is listed. Of what has no sha256 the key is all we know."""
+    return there.keys() == {each.key for each in listed} and all(
+        each.sha256 in ("", there[each.key].lower()) for each in listed
+    )
 
 
 @dataclass(frozen=True)

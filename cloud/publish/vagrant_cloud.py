@@ -20,7 +20,7 @@ from cloud.publish import download, transfer, web
 from cloud.publish.box import Box
 from cloud.publish.login import Login
 from cloud.publish.names import TRIAL, Tag
-from cloud.publish.place import Found, Listed, State
+from cloud.publish.place import Found, Listed, State, same
 from cloud.publish.settings import PublishSettings
 from cloud.publish.transfer import Pace
 
@@ -242,8 +242,8 @@ class VagrantCloud:
         except NotFound:
             return False
         rows = [row for row in told.versions if row.version == version]
-        there = {(each.name, each.architecture): each.checksum.lower() for row in rows for each in row.providers}
-        return there == {each.key: each.sha256 for each in listed}
+        there = {(each.name, each.architecture): each.checksum for row in rows for each in row.providers}
+        return same(listed, there)
 
     def remove(self, tag: Tag, version: str) -> None:
         """Take a trial away."""

@@ -123,7 +123,12 @@ def test_it_is_read_back_from_where_the_world_finds_it(desk: Desk, folder: Path)
         assert all(row["url"].startswith(f"{url}/{TAG}/") for row in document(folder)["versions"][0]["providers"])
     with served(folder, "text/plain") as url:
         ran = desk.upload(version="1.3.0", KM_PUBLISH__ADDRESS=url)
-        assert ran.code == 1 and "is not served as application/json" in ran.err
+        again = desk.upload(version="1.3.0", KM_PUBLISH__ADDRESS=url)
+        for each in (ran, again):  # it is released, and no one can add it
+            assert each.code == 1 and "is not served as application/json" in each.err
+    with served(folder) as url:
+        ran = desk.upload(version="1.3.0", KM_PUBLISH__ADDRESS=url)
+        assert ran.code == 0 and ran.out.count("already published") == 2, ran.err
     elsewhere = folder.parent / "elsewhere"
     elsewhere.mkdir()
     with served(elsewhere) as url:

@@ -103,6 +103,26 @@ def test_what_is_published_is_left_alone(desk: Desk, registry: Registry) -> None
     assert changes(registry, begun) == []
 
 
+def test_what_is_published_and_not_listed_is_looked_for_again(
+    desk: Desk, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(registry.books, "catalog", lambda tag, token: {"name": tag, "versions": []})
+        told = f"{TAG} {VERSION} is released, and not listed"
+        refused_later = [desk.upload(), desk.upload()]
+        assert [(ran.code, told in ran.err) for ran in refused_later] == [(5, True)] * 2
+    assert desk.upload().out.count("already published") == 2
+
+
+def test_what_another_has_released_with_a_checksum_of_another_kind_is_listed(desk: Desk, registry: Registry) -> None:
+    assert desk.upload().code == 0
+    provider = there(registry).providers[0]
+    provider.checksum, provider.checksum_type = "0" * 32, "md5"
+    ran = desk.upload("--file", str(file_of(desk, there(registry).providers[1].name)))
+    assert ran.code == 0 and ran.out.count("already published") == 2, ran.err
+    provider.checksum = ""
+
+
 @pytest.mark.parametrize("words", [[], ["--replace"]])
 def test_a_released_version_never_changes(desk: Desk, registry: Registry, words: list[str]) -> None:
     assert desk.upload().code == 0
