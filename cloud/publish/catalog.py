@@ -46,6 +46,9 @@ class Store(Protocol):
     def keys(self, prefix: str) -> list[str]:
         """All that begin so and are complete."""
 
+    def begin(self, key: str) -> None:
+        """See that the document of that key can be written, before files are sent for it."""
+
     def put(self, key: str, file: Path, size: int, pace: Pace) -> None:
         """A file, complete or not there at all."""
 
@@ -152,7 +155,8 @@ class Catalog:
         return list(dict.fromkeys([*listed, *(part[0] for part in parts if len(part) > 1)]))
 
     def begin(self, tag: Tag, version: str) -> None:
-        """There is nothing to make: keys are made with what is in them."""
+        """See that the document can be written; keys are made with what is in them."""
+        self._store.begin(_document(tag))
 
     def put(self, tag: Tag, version: str, box: Box, *, default: bool, pace: Pace) -> None:
         """Send the file."""

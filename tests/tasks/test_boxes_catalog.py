@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import json
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -135,6 +136,50 @@ def test_it_is_read_back_from_where_the_world_finds_it(desk: Desk, folder: Path)
         ran = desk.upload(version="1.4.0", KM_PUBLISH__ADDRESS=url)
         assert ran.code == 5 and "is not there" in ran.err
     assert [row["version"] for row in document(folder)["versions"]] == [VERSION, "1.3.0"]
+
+
+@pytest.fixture
+def closed() -> Iterator[None]:
+    """The umask of one whose files are nobody else's."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+def modes(folder: Path) -> dict[str, set[int]]:
+    """By the kind of a path."""
+    found: dict[str, set[int]] = {"folder": set(), "file": set(), "lock": set()}
+    for path in folder.rglob("*"):
+        kind = "folder" if path.is_dir() else "lock" if path.name.endswith(".lock") else "file"
+        found[kind].add(stat.S_IMODE(path.stat().st_mode))
+    return found
+
+
+def test_all_the_world_may_read_a_folder_whatever_the_umask(desk: Desk, folder: Path, closed: None) -> None:
+    assert desk.upload().code == 0
+    (folder / TAG).chmod(0o700)  # its maker was killed
+    assert desk.upload(version="1.3.0").code == 0
+    assert modes(folder) == {"folder": {0o755}, "file": {0o644}, "lock": {0o644}}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+
+
+def test_who_may_write_into_a_folder_may_publish_there(desk: Desk, folder: Path, closed: None) -> None:
+    folder.mkdir()
+    folder.chmod(0o2775)
+    other = next((group for group in os.getgroups() if group != os.getgid()), 12345 if os.geteuid() == 0 else -1)
+    os.chown(folder, -1, other)
+    folder.chmod(0o2775)
+    assert desk.upload().code == 0
+    assert modes(folder) == {"folder": {0o2775}, "file": {0o644}, "lock": {0o664}}
+    groups = {path.stat().st_gid for path in folder.rglob("*") if path.is_dir() or path.name.endswith(".lock")}
+    assert groups == {folder.stat().st_gid}
+
+
+def test_a_lock_that_is_not_to_be_had_is_told_before_a_file_is_sent(desk: Desk, folder: Path) -> None:
+    (folder / TAG / ".catalog.json.lock").mkdir(parents=True)
+    ran = desk.upload()
+    assert ran.code == 2 and "Is a directory" in ran.err, ran.err
+    assert not list(folder.rglob("vagrant.box"))
 
 
 def test_a_catalog_that_is_none_is_not_touched(desk: Desk, folder: Path) -> None:
