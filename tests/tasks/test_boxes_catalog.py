@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.server
 import json
 import os
@@ -244,25 +243,10 @@ def tenant(tmp_path: Path, s3: S3) -> Iterator[Desk]:
         yield made
 
 
-def in_bucket(s3: S3) -> dict[str, dict[str, str]]:
-    """The released versions: each provider's checksum, where its file has it."""
-    objects = s3.objects()
-    told = json.loads(objects.get(f"{TAG}/catalog.json", b'{"versions": []}'))
-    base = s3.variables["KM_PUBLISH__ADDRESS"] + "/"
-    return {
-        row["version"]: {
-            each["name"]: each["checksum"]
-            for each in row["providers"]
-            if hashlib.sha256(objects.get(each["url"].removeprefix(base), b"")).hexdigest() == each["checksum"]
-        }
-        for row in told["versions"]
-    }
-
-
 def test_a_bucket_gets_files_and_a_document_of_json(tenant: Desk, s3: S3) -> None:
     ran = tenant.upload()
     assert ran.code == 0, ran.err
-    assert in_bucket(s3) == {VERSION: {provider: sha256(file_of(tenant, provider)) for provider in PROVIDERS}}
+    assert s3.released(TAG) == {VERSION: {provider: sha256(file_of(tenant, provider)) for provider in PROVIDERS}}
     head = s3.client.head_object(Bucket=BUCKET, Key=f"{PREFIX}/{TAG}/catalog.json")
     assert head["ContentType"] == "application/json"
     assert "canary" not in ran.out + ran.err + tenant.logs()
@@ -286,7 +270,7 @@ def test_a_large_file_goes_in_parts_of_which_none_goes_twice(tenant: Desk, s3: S
     begun = len(s3.calls)
     assert tenant.upload().code == 0
     assert len(parts(begun)) == 1
-    assert in_bucket(s3)[VERSION]["libvirt"] == sha256(file_of(tenant, "libvirt"))
+    assert s3.released(TAG)[VERSION]["libvirt"] == sha256(file_of(tenant, "libvirt"))
     assert s3.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []
 
 
@@ -308,15 +292,15 @@ def test_two_who_write_at_once_both_have_their_version(tenant: Desk, s3: S3) -> 
     ran = tenant.upload()
     assert ran.code == 0, ran.err
     assert others == []
-    assert list(in_bucket(s3)) == ["1.0.0", "2.0.0", VERSION]
-    assert len(in_bucket(s3)[VERSION]) == 2
+    assert list(s3.released(TAG)) == ["1.0.0", "2.0.0", VERSION]
+    assert len(s3.released(TAG)[VERSION]) == 2
 
 
 def test_a_bucket_that_the_world_may_not_read_is_told(tenant: Desk, s3: S3) -> None:
     s3.client.delete_bucket_policy(Bucket=BUCKET)
     ran = tenant.upload()
     assert ran.code == 4 and "let all the world read the bucket" in ran.err
-    assert in_bucket(s3) == {}
+    assert s3.released(TAG) == {}
 
 
 @pytest.mark.matrix
@@ -333,11 +317,11 @@ def test_a_fault_at_any_call_never_releases_what_is_not_there_and_the_next_run_c
         ran = tenant.upload(version=version)
         s3.fails_at(0, "")
         assert ran.code in (0, 1, 4, 5) and "a bug of ours" not in ran.err, ran.err
-        assert in_bucket(s3)["1.0.0"] == right
-        assert in_bucket(s3).get(version, right) == right
+        assert s3.released(TAG)["1.0.0"] == right
+        assert s3.released(TAG).get(version, right) == right
         if ran.code == 0:
-            assert version in in_bucket(s3)
+            assert version in s3.released(TAG)
         again = tenant.upload(version=version)
         assert again.code == 0, f"{kind} at {number}: {again.err}"
-        assert in_bucket(s3)[version] == right
+        assert s3.released(TAG)[version] == right
     record_property(COUNTED, f"publication in a bucket, {kind}: at {calls} calls")
