@@ -220,11 +220,13 @@ class _System:
 
 def _box(desk: Desk, box: Box, product: Product | None, place: Place, shelf: Shelf) -> _System:
     from cloud.publish import names
+    from cloud.publish import plan as publication
 
     tag = names.tag(box.name)
     providers = _boxes.providers((), desk.settings)
     found = place.find(tag, desk.version.text)
     if found and found.state == "released" and {each.provider for each in found.listed} >= set(providers):
+        publication.listed(place, tag, desk.version.text, found.listed)
         rows = (Row("box", f"{box.os} {each}", "released", (), f"{tag} at {place.name}") for each in providers)
         return _System(box, tag, tuple(rows), None)
     cloud = _boxes.cloud(desk.settings, box)

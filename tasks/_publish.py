@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
-from cloud import files
+from cloud import files, wait
 from cloud.errors import InputError, Interrupted, KitError, NotFound, PartlyFailed
 from cloud.local.store import Store
 from cloud.publish import box as boxes_
@@ -31,6 +32,10 @@ PATIENCE = 3600.0
 """Seconds that we wait for another one who publishes the same box."""
 
 
+LOOK = 4.0
+"""Seconds for a look at what is left: after an interrupt there are not many."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What is to be published as what, and where. Of the files nothing was read but that they are there."""
@@ -44,8 +49,9 @@ class Wanted:
     """Boxes of which something may have been sent."""
 
     def left(self) -> list[str]:
-        """What an end before its time has left, having looked."""
-        return [_left(self.place, tag, self.version) for tag in self.begun]
+        """What an end before its time has left, having looked, though not for long."""
+        with _through(LOOK):
+            return [_left(self.place, tag, self.version) for tag in self.begun]
 
 
 def wanted(
@@ -141,6 +147,7 @@ def tried(wanted: Wanted, console: _console.Console) -> list[dict[str, Any]]:
     rows = []
     with turns(wanted.place, boxes):
         for tag, of_it in boxes.items():
+            _swept(wanted, tag, console)
             planned = plan.make(wanted.place, tag, wanted.version, of_it, replace=False, release=True)
             with _removed(wanted, tag, console):
                 outcome = plan.apply(planned, wanted.place, console.ear(), wanted.settings.publish.lag)
@@ -151,23 +158,81 @@ def tried(wanted: Wanted, console: _console.Console) -> list[dict[str, Any]]:
     return rows
 
 
+def _swept(wanted: Wanted, tag: Tag, console: _console.Console) -> None:
+    """Take away what trials of the box have left that were killed. What can't be taken away the next one finds."""
+    try:
+        for version in trial.left(wanted.place, tag):
+            wanted.place.remove(tag, version)
+            console.ear().note(f"removed {tag} {version}, which an earlier trial had left")
+    except Interrupted:
+        raise
+    except KitError as problem:
+        console.ear().note(f"what earlier trials of {tag} may have left is not removed: {problem.message}")
+
+
 @contextmanager
 def _removed(wanted: Wanted, tag: Tag, console: _console.Console) -> Iterator[None]:
-    """The trial is gone afterwards, whatever becomes of it; also after an interrupt."""
-    from cloud import wait
+    """The trial is gone afterwards, whatever becomes of it; also after an interrupt.
 
+    Raises:
+        KitError: it could not be removed. Where something else has failed before, that says so too.
+    """
+    try:
+        yield
+    except BaseException as ended:
+        if problem := _problem_of_removing(wanted, tag, console):
+            ended.add_note(f"{_stays(wanted, tag)}: {problem.message}")
+        raise
+    if problem := _problem_of_removing(wanted, tag, console):
+        problem.add_note(_stays(wanted, tag))
+        raise problem
+
+
+def _problem_of_removing(wanted: Wanted, tag: Tag, console: _console.Console) -> KitError | None:
+    problem: KitError | None = None
+    for _ in range(2):  # once more where the interrupt came meanwhile
+        try:
+            with _through():
+                wanted.place.remove(tag, wanted.version)
+        except Interrupted as ended:
+            problem = ended
+        except KitError as failed:
+            return failed
+        else:
+            console.write(f"removed {tag} {wanted.version}")
+            return None
+    return problem
+
+
+def _stays(wanted: Wanted, tag: Tag) -> str:
+    later = f"./inv boxes.test-upload removes it when it is {trial.OLD.days} day old"
+    return f"{tag} {wanted.version} stays at {wanted.place.name}; {later}"
+
+
+@contextmanager
+def _through(bound: float = 0) -> Iterator[None]:
+    """An interrupt that has come does not end this. One that comes does, and so does the `bound` in seconds.
+
+    After an interrupt the watchdog of tasks._task ends it too.
+    """
+    interrupted, over = wait.interrupted(), threading.Event()
+
+    def end() -> None:
+        over.set()
+        wait.interrupt()
+
+    wait.resume()
+    timer = threading.Timer(bound or threading.TIMEOUT_MAX, end)
+    timer.daemon = True
+    timer.start()
     try:
         yield
     finally:
-        interrupted = wait.interrupted()
-        wait.resume()  # what ends this is the watchdog of tasks._task
-        try:
-            wanted.place.remove(tag, wanted.version)
-            console.write(f"removed {tag} {wanted.version}")
-        except KitError as problem:
-            console.ear().note(f"{tag} {wanted.version} stays at {wanted.place.name}: {problem.message}")
+        timer.cancel()
         if interrupted:
             wait.interrupt()
+        elif over.is_set():
+            wait.resume()
 
 
 def _applied(planned: plan.Plan, wanted: Wanted, console: _console.Console) -> list[dict[str, Any]]:
@@ -273,14 +338,14 @@ def _outcome_rows(outcome: plan.Outcome) -> list[dict[str, Any]]:
     ]
 
 
-def text(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows in words, a line each."""
+def text(rows: Sequence[dict[str, Any]], *, planned: bool = False) -> str:
+    """The rows in words, a line each; where they are `planned`, also what follows."""
     lines = []
     for row in rows:
         head = f"{row['box']} {row['version']} {row['provider']} {row['architecture']} at {row['place']}"
         why = f", {row['why']}" if row["state"] in ("check", "upload", "replace", "refused") else ""
         lines.append(f"{head}: {row['state']}{why}")
-    for box, version in dict.fromkeys((row["box"], row["version"]) for row in rows if "sent" not in row):
+    for box, version in dict.fromkeys((row["box"], row["version"]) for row in rows if planned):
         if any(row["release"] for row in rows if row["box"] == box):
             lines.append(f"{box} {version}: released when all of it was read back")
     return "\n".join(lines)

@@ -31,8 +31,15 @@ BOUND = 8.0
 """Seconds from a signal to our end, whatever hangs: Actions kills a cancelled step after ten."""
 
 
+_later = ""
+"""What becomes of that which the task leaves when it is ended at once."""
+
+
 class Task(InvokeTask[Any]):
     """A task whose errors are lines."""
+
+    later = ""
+    """What becomes of that which it leaves when it is ended at once; empty: it leaves nothing, or says so itself."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the body.
@@ -40,7 +47,7 @@ class Task(InvokeTask[Any]):
         Raises:
             Exit: with one line and the code of the error that it raised.
         """
-        _listen()
+        _listen(self.later)
         try:
             return super().__call__(*args, **self._planned(args[0], kwargs))
         except KitError as error:
@@ -78,11 +85,14 @@ def task(
     name: str | None = None,
     positional: Sequence[str] = (),
     iterable: Sequence[str] = (),
+    later: str = "",
 ) -> Callable[[Callable[..., None]], Task]:
-    """Make a function a task; `help` has a line for each of its options."""
+    """Make a function a task; `help` has a line for each of its options, `later` what becomes of what it leaves."""
 
     def wrap(body: Callable[..., None]) -> Task:
-        return Task(body, name, positional=positional, iterable=iterable, auto_shortflags=False, help=dict(help))
+        made = Task(body, name, positional=positional, iterable=iterable, auto_shortflags=False, help=dict(help))
+        made.later = later
+        return made
 
     return wrap
 
@@ -92,10 +102,14 @@ def _told(error: KitError) -> str:
     return "\n".join([f"error: {error.message}", *hint, *getattr(error, "__notes__", [])])
 
 
-def _listen() -> None:
-    """Take SIGINT and SIGTERM. The first ends the work, within a bound; the second leaves it."""
-    global _signals  # noqa: PLW0603  # a process's signals are its own
+def _listen(later: str = "") -> None:
+    """Take SIGINT and SIGTERM. The first ends the work, within a bound; the second leaves it.
+
+    `later`: what becomes of what is left.
+    """
+    global _signals, _later  # noqa: PLW0603  # a process's signals are its own
     if threading.current_thread() is threading.main_thread():
+        _later = later
         wait.resume()
         _signals = itertools.count()
         signal.signal(signal.SIGINT, _interrupted)
@@ -124,9 +138,9 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 
 
 def _leave() -> None:
-    """End this process now. What stays is what `prune` finds."""
+    """End this process now. What stays is what `later` tells of."""
     process.kill_all()
-    _say("left as it is: ./inv images.prune removes it")
+    _say(f"left as it is{': ' if _later else ''}{_later}")
     os._exit(Interrupted.exit_code)
 
 

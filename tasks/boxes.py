@@ -22,6 +22,7 @@ _SENT = {
 
 
 @task(
+    later="./inv boxes.clean removes it",
     iterable=["os", "provider"],
     help=_OS | _PROVIDER | _PRODUCT | _JSON | _PLAN | _YES | {"force": "build even if nothing has changed"},
 )
@@ -78,7 +79,7 @@ def register(
     _boxes.register(os, provider, version, plan=plan, as_json=json, yes=yes)
 
 
-@task(iterable=["os", "provider"], help=_OS | _PROVIDER | _JSON | _YES)
+@task(later="./inv boxes.clean removes it", iterable=["os", "provider"], help=_OS | _PROVIDER | _JSON | _YES)
 def test(c: Context, os: list[str], provider: list[str], json: bool = False, yes: bool = False) -> None:
     """Boot the boxes that are there, log in by Vagrant's key, and prove that the product is inside.
 
@@ -119,6 +120,7 @@ def clean(c: Context, os: list[str], provider: list[str], plan: bool = False) ->
 
 
 @task(
+    later="the same command goes on",
     iterable=["os", "file"],
     help=_SENT
     | _JSON
@@ -154,11 +156,15 @@ def upload(
     wanted = _publish.wanted(to, os, file, box, version)
     with _console.long_work("boxes.upload", wanted.left) as console:
         rows = _publish.published(wanted, console, replace=replace, release=release, look=plan)
-        _console.result(rows, as_json=json, text=_publish.text(rows))
+        _console.result(rows, as_json=json, text=_publish.text(rows, planned=plan))
         _publish.agree(rows)
 
 
-@task(iterable=["os", "file"], help=_SENT | _JSON | _YES)
+@task(
+    later="./inv boxes.test-upload removes a trial that is a day old",
+    iterable=["os", "file"],
+    help=_SENT | _JSON | _YES,
+)
 def test_upload(
     c: Context,
     os: list[str],
@@ -170,8 +176,8 @@ def test_upload(
 ) -> None:
     """Publish boxes as a version of its own, let vagrant add them, and take that version away again.
 
-    It shows that login, registry or catalog, and Vagrant fit together. Other versions are not touched; the
-    one that was made is removed also when something fails.
+    It shows that login, registry or catalog, and Vagrant fit together. The version is removed also when
+    something fails, and one that a killed trial left when it is a day old; others are not touched.
 
     Example: ./inv boxes.test-upload --to catalog --os ubuntu-22.04
     """

@@ -25,6 +25,7 @@ _YES = {"yes": "install missing system packages without asking"}
 
 
 @task(
+    later="./inv images.prune removes it",
     iterable=["cloud"],
     help=_CLOUD
     | _NAME
@@ -102,7 +103,7 @@ def render(c: Context, cloud: list[str], name: str = "", output: str = "rendered
         print(Path(output) / each.name)
 
 
-@task(iterable=["cloud"], help=_CLOUD | _NAME | _YES)
+@task(later="./inv images.prune removes it", iterable=["cloud"], help=_CLOUD | _NAME | _YES)
 def validate(c: Context, cloud: list[str], name: str = "", yes: bool = False) -> None:
     """Let packer judge the files that would be rendered.
 

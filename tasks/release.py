@@ -44,7 +44,10 @@ def product(
         _release.make("release.product", desk, (), as_json=json, yes=yes)
 
 
-@task(help=_WHOSE | _JSON | _PLAN | _YES | {"force": "build even if nothing has changed"})
+@task(
+    later="the same command goes on",
+    help=_WHOSE | _JSON | _PLAN | _YES | {"force": "build even if nothing has changed"},
+)
 def ami(
     c: Context,
     checkout: str = "",
@@ -72,12 +75,13 @@ def ami(
 
 
 @task(
+    later="the same command goes on",
     help={
         "version": "take back this edge or pre-release, and no other",
         "keep": "how many edges to leave; 0: the setting release.keep",
     }
     | _JSON
-    | _PLAN
+    | _PLAN,
 )
 def retire(c: Context, version: str = "", keep: int = 0, plan: bool = False, json: bool = False) -> None:
     """Remove AMIs of edges and pre-releases, with their snapshots, in every region.
@@ -111,7 +115,7 @@ def status(
     _release.status(desk, _release.chosen(piece, desk), as_json=json)
 
 
-@task(iterable=["piece"], help=_WHOSE | _PIECE | _FINAL | _JSON | _PLAN | _YES)
+@task(later="the same command goes on", iterable=["piece"], help=_WHOSE | _PIECE | _FINAL | _JSON | _PLAN | _YES)
 def publish(
     c: Context,
     piece: list[str],

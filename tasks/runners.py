@@ -21,6 +21,7 @@ _AWAKE = _YES | {"for_": "how long it runs, if it was stopped: 4h, 30m"}
 
 
 @task(
+    later="./inv runners.reap ends it when its time is over",
     iterable=["cloud", "size", "labels"],
     help=_CLOUD
     | _JSON
@@ -104,6 +105,7 @@ def start(
 
 
 @task(
+    later="./inv runners.reap ends it when its time is over",
     iterable=["cloud"],
     help=_CLOUD
     | _JSON
@@ -201,7 +203,12 @@ def list_vms(c: Context, cloud: list[str], json: bool = False) -> None:
     _clouds.agree(seen.looked)
 
 
-@task(iterable=["cloud"], positional=["run"], help=_CLOUD | _RUN | _AWAKE)
+@task(
+    later="./inv runners.reap ends it when its time is over",
+    iterable=["cloud"],
+    positional=["run"],
+    help=_CLOUD | _RUN | _AWAKE,
+)
 def resume(c: Context, run: str, cloud: list[str], for_: str = "", yes: bool = False) -> None:
     """Start a stopped VM again, to look into it. It takes no jobs, and is stopped again after a while.
 

@@ -17,7 +17,10 @@ from tests.toolkit import ROOT
 _LOADED = f"""\
 import json, os, sys, traceback
 import boto3, rich.console, requests, cloud.publish.vagrant_cloud, cloud.publish.catalog, cloud.publish.directory
+from cloud.aws.session import Session
 from tasks.__main__ import main
+Session._boto = boto3.session.Session(region_name="us-east-2")
+Session._boto.client("s3", aws_access_key_id="x", aws_secret_access_key="x")
 KILLED_AT = {KILLED_AT!r}
 for line in sys.stdin:
     told = json.loads(line)

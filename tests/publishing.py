@@ -48,16 +48,18 @@ def a_box(
     path: Path, provider: str = "libvirt", architecture: str = "amd64", disk: bytes = b"", name: str = TAG
 ) -> Path:
     """A box of a few bytes, as `boxes.build` makes them."""
-    metadata = {"provider": provider, "architecture": architecture}
+    metadata: dict[str, object] = {"provider": provider, "architecture": architecture}
+    disks = {"box.img": disk or os.urandom(20_000)}
     if provider == "libvirt":
-        metadata |= {"format": "qcow2", "virtual_size": "1"}
+        metadata |= {"format": "qcow2", "virtual_size": 1}
+    if provider == "virtualbox":
+        disks = {"box.ovf": b"<Envelope/>", "box-disk001.vmdk": disks["box.img"]}
     members = {
         "metadata.json": json.dumps(metadata).encode(),
         "info.json": json.dumps({"name": name}).encode(),
         "Vagrantfile": b"",
-        "box.img": disk or os.urandom(20_000),
     }
-    return archive(path, members)
+    return archive(path, members | disks)
 
 
 def built(store: Path, provider: str, disk: bytes = b"", os_name: str = OS, name: str = TAG) -> Path:

@@ -57,6 +57,9 @@ class Bucket:
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
+    def begin(self, key: str) -> None:
+        """There is nothing to make, and no lock."""
+
     def put(self, key: str, file: Path, size: int, pace: Pace) -> None:
         """The file: at once where it is small, in parts else."""
         kind = {"ContentType": "application/octet-stream"}

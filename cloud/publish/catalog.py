@@ -25,7 +25,7 @@ from cloud.errors import InputError, Interrupted, KitError, NotAllowed, NotFound
 from cloud.publish import download, web
 from cloud.publish.box import Box
 from cloud.publish.names import TRIAL, Tag
-from cloud.publish.place import Found, Listed
+from cloud.publish.place import Found, Listed, same
 from cloud.publish.settings import PublishSettings
 from cloud.publish.transfer import Pace
 
@@ -45,6 +45,9 @@ class Store(Protocol):
 
     def keys(self, prefix: str) -> list[str]:
         """All that begin so and are complete."""
+
+    def begin(self, key: str) -> None:
+        """See that the document of that key can be written, before files are sent for it."""
 
     def put(self, key: str, file: Path, size: int, pace: Pace) -> None:
         """A file, complete or not there at all."""
@@ -133,8 +136,16 @@ class Catalog:
         )
         return Found("unreleased", files) if files else None
 
+    def versions(self, tag: Tag) -> list[str]:
+        """Those in the document, and those of which files were sent."""
+        told = self._store.read(_document(tag))
+        listed = [each.version for each in _read(told[0], tag).versions] if told else []
+        parts = [key.removeprefix(f"{tag}/").split("/") for key in self._store.keys(f"{tag}/")]
+        return list(dict.fromkeys([*listed, *(part[0] for part in parts if len(part) > 1)]))
+
     def begin(self, tag: Tag, version: str) -> None:
-        """There is nothing to make: keys are made with what is in them."""
+        """See that the document can be written; keys are made with what is in them."""
+        self._store.begin(_document(tag))
 
     def put(self, tag: Tag, version: str, box: Box, *, default: bool, pace: Pace) -> None:
         """Send the file."""
@@ -148,7 +159,9 @@ class Catalog:
             _check_file(Path(unquote(urlsplit(url).path)), part.sha256, pace)
         else:
             try:
-                download.check(lambda headers: self._stream(url, headers), size, part.sha256, pace)
+                download.check(
+                    lambda headers: self._stream(url, headers), size, part.sha256, pace, stall=self._settings.stall
+                )
             except NotAllowed as problem:
                 hint = "let all the world read the bucket, or set publish.address to where it can"
                 raise NotAllowed(problem.message, hint=hint) from problem
@@ -171,7 +184,7 @@ class Catalog:
         content = self._seen(tag)
         rows = [row for row in _read(content, tag).versions if row.version == version] if content else []
         there = {(each.name, each.architecture): each.checksum for row in rows for each in row.providers}
-        return there == {each.key: each.sha256 for each in listed}
+        return same(listed, there)
 
     def _seen(self, tag: Tag) -> bytes:
         url = self.address(tag)

@@ -6,8 +6,9 @@ A transfer that breaks goes on from where it was.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from cloud import wait
 from cloud.errors import Interrupted, KitError, NotAllowed, NotFound, TemporaryError
@@ -17,6 +18,9 @@ from cloud.publish.transfer import Pace
 if TYPE_CHECKING:
     import requests
 
+SLOWEST = 1024
+"""Bytes a second: what comes more slowly stands still."""
+
 Opened = Callable[[dict[str, str]], "requests.Response"]
 """Asks for the file with these headers; the answer is a stream."""
 
@@ -25,8 +29,10 @@ class Wrong(KitError):
     """What can be read is not what was sent."""
 
 
-def check(opened: Opened, size: int, sha256: str, pace: Pace) -> None:
+def check(opened: Opened, size: int, sha256: str, pace: Pace, *, stall: float) -> None:
     """Read a file and see that it is the one. `size` may be 0 where nobody knows it.
+
+    `stall`: seconds for which it may stand still.
 
     Raises:
         Wrong: it is another one.
@@ -46,7 +52,7 @@ def check(opened: Opened, size: int, sha256: str, pace: Pace) -> None:
                 digest, done = hashlib.sha256(), 0  # a server that knows no ranges begins anew
             if trouble is None:
                 pace.begin(done)
-                for block in answer.iter_content(web.BLOCK):
+                for block in _moving(answer, stall):
                     if wait.interrupted():
                         raise Interrupted
                     digest.update(block)
@@ -57,8 +63,6 @@ def check(opened: Opened, size: int, sha256: str, pace: Pace) -> None:
                 trouble = TemporaryError(f"{web.public(answer.url)} ended after {done} of {size} bytes")
         except TemporaryError as problem:
             trouble = problem
-        except OSError as problem:  # requests' own errors are that; urllib3's are wrapped by it
-            trouble = web.failed(problem, answer.url if answer is not None else "")
         finally:
             if answer is not None:
                 answer.close()
@@ -68,6 +72,24 @@ def check(opened: Opened, size: int, sha256: str, pace: Pace) -> None:
         wait.pause(web.pause(failures, answer))
     if (size and done != size) or digest.hexdigest() != sha256:
         raise Wrong(f"{done} bytes with the checksum {digest.hexdigest()} are read, not {size} with {sha256}")
+
+
+def _moving(answer: requests.Response, stall: float) -> Iterator[bytes]:
+    """The content, for as long as it moves.
+
+    Raises:
+        TemporaryError: it broke off, or stands still, or as good as that.
+    """
+    since, came = wait.clock.monotonic(), 0
+    for block in web.blocks(answer):
+        yield block
+        came += len(block)
+        now = wait.clock.monotonic()
+        if now - since >= stall:
+            if came < SLOWEST * (now - since):
+                host = urlsplit(answer.url).netloc
+                raise TemporaryError(f"{host} sends {came} bytes in {now - since:.0f} s", hint=web.LATER)
+            since, came = now, 0
 
 
 def _unfit(answer: requests.Response, done: int, size: int) -> KitError | None:

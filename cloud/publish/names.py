@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from cloud import wait
 from cloud.errors import InputError
@@ -25,6 +26,8 @@ ARCHITECTURES = (
 
 TRIAL = "0.0.0-test"
 """How versions begin that are published to be removed again."""
+
+_TRIAL = re.compile(re.escape(TRIAL) + r"\.([0-9]{14})\.[0-9a-z]{6}")
 
 
 @dataclass(frozen=True)
@@ -65,3 +68,12 @@ def version(text: str) -> str:
 def trial() -> str:
     """A version that nobody else has: not above any real one, and told from all others."""
     return f"{TRIAL}.{wait.clock.now():%Y%m%d%H%M%S}.{wait.clock.token()}"
+
+
+def tried(version: str) -> datetime | None:
+    """When a trial of that version began; None: it is none of `trial`'s."""
+    found = _TRIAL.fullmatch(version)
+    try:
+        return datetime.strptime(found[1], "%Y%m%d%H%M%S").replace(tzinfo=UTC) if found else None
+    except ValueError:
+        return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -32,6 +32,13 @@ class Listed:
         return self.provider, self.architecture
 
 
+def same(listed: Sequence[Listed], there: Mapping[tuple[str, str], str]) -> bool:
+    """Whether these, by their keys and checksums, are what is listed. Of what has no sha256 the key is all we know."""
+    return there.keys() == {each.key for each in listed} and all(
+        each.sha256 in ("", there[each.key].lower()) for each in listed
+    )
+
+
 @dataclass(frozen=True)
 class Found:
     """A version, as the place tells of it."""
@@ -58,6 +65,9 @@ class Place(Protocol):
 
     def find(self, tag: Tag, version: str) -> Found | None:
         """A version; None where there is none."""
+
+    def versions(self, tag: Tag) -> list[str]:
+        """All versions of a box of which anything is there, released or not."""
 
     def begin(self, tag: Tag, version: str) -> None:
         """Make the box and the version that files are put into. They may be there."""

@@ -170,7 +170,7 @@ def agreed(plan: Plan) -> None:
 
 
 def apply(plan: Plan, place: Place, progress: Progress, lag: float) -> Outcome:
-    """Do it. `lag`: seconds in which what was sent can be read.
+    """Do it. `lag`: seconds in which what was sent can be read. Where it is done, see that the world sees that.
 
     Raises:
         InputError: something in it is refused; nothing was sent.
@@ -178,6 +178,7 @@ def apply(plan: Plan, place: Place, progress: Progress, lag: float) -> Outcome:
     """
     agreed(plan)
     if plan.up_to_date:
+        listed(place, plan.tag, plan.version, [part.listed for part in plan.parts if part.listed])
         return Outcome(plan, (), plan.released)
     tag, version = plan.tag, plan.version
     numbers, steps = itertools.count(1), len(plan.parts) + plan.release
@@ -255,10 +256,19 @@ def _release(plan: Plan, place: Place, lag: float) -> None:
         )
     if found.state != "released":
         place.release(plan.tag, plan.version, rows)
+    listed(place, plan.tag, plan.version, rows, lag)
+
+
+def listed(place: Place, tag: Tag, version: str, rows: Sequence[Listed], lag: float = 0) -> None:
+    """See that who adds the box finds the version, which is released with these files; within `lag` seconds.
+
+    Raises:
+        TemporaryError: it is not there, or not yet.
+    """
     try:
-        wait.until(lambda: place.shows(plan.tag, plan.version, rows) or None, what="it is listed", timeout=lag, every=2)
+        wait.until(lambda: place.shows(tag, version, rows) or None, what="it is listed", timeout=lag, every=2)
     except TimedOut as problem:
-        told = f"{plan.tag} {plan.version} is released, and not listed within {lag:.0f} s"
+        told = f"{tag} {version} is released, and not listed{f' within {lag:.0f} s' if lag else ''}"
         raise TemporaryError(told, hint="the same command looks again") from problem
 
 

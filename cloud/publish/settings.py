@@ -25,7 +25,7 @@ class PublishSettings(Struct, frozen=True, forbid_unknown_fields=True):
     region: str
     """Of the bucket."""
     timeout: Seconds
-    """In which a call is answered."""
+    """In which a call is answered, to the end of the answer."""
     stall: Seconds
     """For which a transfer may stand still."""
     lag: Seconds

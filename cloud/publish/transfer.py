@@ -83,6 +83,10 @@ class Body:
         self._pace.at(self.sent)
         return block
 
+    def gone(self) -> bool:
+        """Whether all of it is on its way."""
+        return self.sent == self._size
+
 
 def upload(
     session: requests.Session,
@@ -111,7 +115,7 @@ def upload(
             body = Body(source, size, pace)
             pace.begin()
             try:
-                answer = web.ask(session, "PUT", url, timeout=stall, data=body)
+                answer = web.ask(session, "PUT", url, timeout=stall, data=body, sent=body.gone)
             except TemporaryError as problem:
                 trouble = problem
         if answer is not None:

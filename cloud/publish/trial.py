@@ -1,19 +1,23 @@
-"""A published box, added by the real vagrant, in a home that is thrown away."""
+"""A published box, added by the real vagrant, in a home that is thrown away; and what killed trials have left."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from cloud import process
+from cloud import process, wait
 from cloud.errors import KitError
 from cloud.progress import Progress
 from cloud.publish.box import Box
-from cloud.publish.names import Tag
+from cloud.publish.names import Tag, tried
 from cloud.publish.place import Place
+
+OLD = timedelta(days=1)
+"""No trial lasts longer: what is older nobody works on."""
 
 _TIMEOUT = 6 * 3600.0
 """Seconds in which a box is downloaded and unpacked."""
@@ -44,3 +48,9 @@ def add(place: Place, tag: Tag, version: str, box: Box, progress: Progress) -> N
             raise KitError(f"vagrant has added {there}, not {tag} {version} {box.provider}")
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+def left(place: Place, tag: Tag) -> list[str]:
+    """Versions of the box that were trials, and that nobody takes away any more."""
+    now = wait.clock.now()
+    return [version for version in place.versions(tag) if (begun := tried(version)) and now - begun > OLD]

@@ -20,7 +20,7 @@ from cloud.publish import download, transfer, web
 from cloud.publish.box import Box
 from cloud.publish.login import Login
 from cloud.publish.names import TRIAL, Tag
-from cloud.publish.place import Found, Listed, State
+from cloud.publish.place import Found, Listed, State, same
 from cloud.publish.settings import PublishSettings
 from cloud.publish.transfer import Pace
 
@@ -53,6 +53,10 @@ class _Version(Struct, frozen=True):
     version: str
     status: str
     providers: list[_Provider] = []
+
+
+class _Box(Struct, frozen=True):
+    versions: list[_Version] = []
 
 
 class _Upload(Struct, frozen=True):
@@ -120,6 +124,14 @@ class VagrantCloud:
             bool(told.hosted or told.original_url),
             told.download_url or self._server + path,
         )
+
+    def versions(self, tag: Tag) -> list[str]:
+        """Those that the registry has, to who may write there."""
+        try:
+            told = self._call("GET", f"/box/{tag}", _Box, what=f"looking for {tag}")
+        except NotFound:
+            return []
+        return [each.version for each in told.versions]
 
     def begin(self, tag: Tag, version: str) -> None:
         """The box and the version, made where they are not there."""
@@ -191,7 +203,9 @@ class VagrantCloud:
         if listed.sha256 != part.sha256:
             raise download.Wrong(f"the registry has it with the checksum {listed.sha256 or 'of nothing'}")
         size = part.size if isinstance(part, Box) else 0
-        download.check(lambda headers: self._stream(listed.url, headers), size, part.sha256, pace)
+        download.check(
+            lambda headers: self._stream(listed.url, headers), size, part.sha256, pace, stall=self._settings.stall
+        )
 
     def _stream(self, url: str, headers: dict[str, str]) -> requests.Response:
         """The file's content. Who tells where it is gets to see the token; who has it does not."""
@@ -228,8 +242,8 @@ class VagrantCloud:
         except NotFound:
             return False
         rows = [row for row in told.versions if row.version == version]
-        there = {(each.name, each.architecture): each.checksum.lower() for row in rows for each in row.providers}
-        return there == {each.key: each.sha256 for each in listed}
+        there = {(each.name, each.architecture): each.checksum for row in rows for each in row.providers}
+        return same(listed, there)
 
     def remove(self, tag: Tag, version: str) -> None:
         """Take a trial away."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 import socket
@@ -21,6 +22,8 @@ from tests.fakes.registry import FILE, TOKEN, Books, Refusal
 from tests.fakes.silence import until_he_hangs_up
 
 _BLOCK = 1 << 16
+_SHORT = 50
+"""Bytes of an answer that are there at once, however slowly they come."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Fault:
     """Nothing is said until the caller ends it."""
     half: bool = False
     """In the middle: of what the caller sends, or of what he is sent."""
+    drip: bool = False
+    """Its work is done, and the answer comes a byte at a time: a short one's head too."""
     other: bool = False
     """All goes well, but for what is sent or kept: that is something else."""
     only: str = ""
@@ -80,6 +85,7 @@ FAULTS = {
     "empty": Fault(),
     "lost": Fault(done=True),
     "silent": Fault(silent=True),
+    "drip": Fault(drip=True),
     "missing": Fault(200, b"{}", only=r"PUT .*"),
     "other": Fault(other=True, only=r"(PUT|GET) storage/.*"),
 }
@@ -177,6 +183,19 @@ class _Server(ThreadingHTTPServer):
         """A caller that went away in the middle is no news."""
 
 
+class _Drip(io.BufferedIOBase):
+    """Writes a byte, and waits, until whoever reads has enough."""
+
+    def __init__(self, line: io.BufferedIOBase) -> None:
+        self._line = line
+
+    def write(self, content: Any) -> int:
+        for byte in bytes(content):
+            self._line.write(bytes((byte,)))
+            time.sleep(0.02)
+        return len(content)
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
@@ -202,7 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.rfile.read(self._unread // 2)
             self._reset()
             return
-        if fault is None or fault.done or fault.half or fault.other:
+        if fault is None or fault.done or fault.half or fault.other or fault.drip:
             try:
                 status, body, headers = answer()
             except Refusal as refusal:
@@ -212,6 +231,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._drop_rest()
         if fault and fault.half:
             self._send(status, body, headers, half=True)
+        elif fault and fault.drip:
+            self._send(status, body, headers, drip=True)
         elif fault and not fault.other:
             if not fault.status:
                 self._reset()
@@ -289,15 +310,20 @@ class _Handler(BaseHTTPRequestHandler):
             return 206, _Part(path, begin, end + 1 - begin), headers
         return 200, _Part(path, 0, size), headers
 
-    def _send(self, status: int, body: Any, headers: dict[str, str], half: bool = False) -> None:
+    def _send(self, status: int, body: Any, headers: dict[str, str], half: bool = False, drip: bool = False) -> None:
         part = body if isinstance(body, _Part) else None
         sent = body if isinstance(body, bytes) else b"" if part else json.dumps(body).encode()
         size = part.size if part else len(sent)
         kind = {} if part or isinstance(body, bytes) else {"Content-Type": "application/json"}
+        quick = self.wfile
+        if drip and size < _SHORT:
+            self.wfile = _Drip(quick)
         self.send_response(status)
         for key, text in {**kind, **headers, "Content-Length": str(size)}.items():
             self.send_header(key, text)
         self.end_headers()
+        if drip:
+            self.wfile, self.close_connection = _Drip(quick), True
         if part and self.command != "HEAD":
             with open(part.path, "rb") as file:
                 file.seek(part.begin)

@@ -7,6 +7,7 @@ and no more.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterable
@@ -100,6 +101,20 @@ class S3:
         """All that is in the bucket, by what follows the prefix."""
         kept = s3_backends["123456789012"]["aws"].buckets[BUCKET].keys
         return {str(key).removeprefix(f"{PREFIX}/"): bytes(kept[key].value) for key in list(kept)}
+
+    def released(self, tag: str) -> dict[str, dict[str, str]]:
+        """A box's released versions: each provider's checksum, where its file has it."""
+        objects = self.objects()
+        told = json.loads(objects.get(f"{tag}/catalog.json", b'{"versions": []}'))
+        base = self.variables["KM_PUBLISH__ADDRESS"] + "/"
+        return {
+            row["version"]: {
+                each["name"]: each["checksum"]
+                for each in row["providers"]
+                if hashlib.sha256(objects.get(each["url"].removeprefix(base), b"")).hexdigest() == each["checksum"]
+            }
+            for row in told["versions"]
+        }
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer a request (WSGI)."""

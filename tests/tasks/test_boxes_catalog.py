@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.server
 import json
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -123,13 +123,62 @@ def test_it_is_read_back_from_where_the_world_finds_it(desk: Desk, folder: Path)
         assert all(row["url"].startswith(f"{url}/{TAG}/") for row in document(folder)["versions"][0]["providers"])
     with served(folder, "text/plain") as url:
         ran = desk.upload(version="1.3.0", KM_PUBLISH__ADDRESS=url)
-        assert ran.code == 1 and "is not served as application/json" in ran.err
+        again = desk.upload(version="1.3.0", KM_PUBLISH__ADDRESS=url)
+        for each in (ran, again):  # it is released, and no one can add it
+            assert each.code == 1 and "is not served as application/json" in each.err
+    with served(folder) as url:
+        ran = desk.upload(version="1.3.0", KM_PUBLISH__ADDRESS=url)
+        assert ran.code == 0 and ran.out.count("already published") == 2, ran.err
     elsewhere = folder.parent / "elsewhere"
     elsewhere.mkdir()
     with served(elsewhere) as url:
         ran = desk.upload(version="1.4.0", KM_PUBLISH__ADDRESS=url)
         assert ran.code == 5 and "is not there" in ran.err
     assert [row["version"] for row in document(folder)["versions"]] == [VERSION, "1.3.0"]
+
+
+@pytest.fixture
+def closed() -> Iterator[None]:
+    """The umask of one whose files are nobody else's."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+def modes(folder: Path) -> dict[str, set[int]]:
+    """By the kind of a path."""
+    found: dict[str, set[int]] = {"folder": set(), "file": set(), "lock": set()}
+    for path in folder.rglob("*"):
+        kind = "folder" if path.is_dir() else "lock" if path.name.endswith(".lock") else "file"
+        found[kind].add(stat.S_IMODE(path.stat().st_mode))
+    return found
+
+
+def test_all_the_world_may_read_a_folder_whatever_the_umask(desk: Desk, folder: Path, closed: None) -> None:
+    assert desk.upload().code == 0
+    (folder / TAG).chmod(0o700)  # its maker was killed
+    assert desk.upload(version="1.3.0").code == 0
+    assert modes(folder) == {"folder": {0o755}, "file": {0o644}, "lock": {0o644}}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+
+
+def test_who_may_write_into_a_folder_may_publish_there(desk: Desk, folder: Path, closed: None) -> None:
+    folder.mkdir()
+    folder.chmod(0o2775)
+    other = next((group for group in os.getgroups() if group != os.getgid()), 12345 if os.geteuid() == 0 else -1)
+    os.chown(folder, -1, other)
+    folder.chmod(0o2775)
+    assert desk.upload().code == 0
+    assert modes(folder) == {"folder": {0o2775}, "file": {0o644}, "lock": {0o664}}
+    groups = {path.stat().st_gid for path in folder.rglob("*") if path.is_dir() or path.name.endswith(".lock")}
+    assert groups == {folder.stat().st_gid}
+
+
+def test_a_lock_that_is_not_to_be_had_is_told_before_a_file_is_sent(desk: Desk, folder: Path) -> None:
+    (folder / TAG / ".catalog.json.lock").mkdir(parents=True)
+    ran = desk.upload()
+    assert ran.code == 2 and "Is a directory" in ran.err, ran.err
+    assert not list(folder.rglob("vagrant.box"))
 
 
 def test_a_catalog_that_is_none_is_not_touched(desk: Desk, folder: Path) -> None:
@@ -194,25 +243,10 @@ def tenant(tmp_path: Path, s3: S3) -> Iterator[Desk]:
         yield made
 
 
-def in_bucket(s3: S3) -> dict[str, dict[str, str]]:
-    """The released versions: each provider's checksum, where its file has it."""
-    objects = s3.objects()
-    told = json.loads(objects.get(f"{TAG}/catalog.json", b'{"versions": []}'))
-    base = s3.variables["KM_PUBLISH__ADDRESS"] + "/"
-    return {
-        row["version"]: {
-            each["name"]: each["checksum"]
-            for each in row["providers"]
-            if hashlib.sha256(objects.get(each["url"].removeprefix(base), b"")).hexdigest() == each["checksum"]
-        }
-        for row in told["versions"]
-    }
-
-
 def test_a_bucket_gets_files_and_a_document_of_json(tenant: Desk, s3: S3) -> None:
     ran = tenant.upload()
     assert ran.code == 0, ran.err
-    assert in_bucket(s3) == {VERSION: {provider: sha256(file_of(tenant, provider)) for provider in PROVIDERS}}
+    assert s3.released(TAG) == {VERSION: {provider: sha256(file_of(tenant, provider)) for provider in PROVIDERS}}
     head = s3.client.head_object(Bucket=BUCKET, Key=f"{PREFIX}/{TAG}/catalog.json")
     assert head["ContentType"] == "application/json"
     assert "canary" not in ran.out + ran.err + tenant.logs()
@@ -236,7 +270,7 @@ def test_a_large_file_goes_in_parts_of_which_none_goes_twice(tenant: Desk, s3: S
     begun = len(s3.calls)
     assert tenant.upload().code == 0
     assert len(parts(begun)) == 1
-    assert in_bucket(s3)[VERSION]["libvirt"] == sha256(file_of(tenant, "libvirt"))
+    assert s3.released(TAG)[VERSION]["libvirt"] == sha256(file_of(tenant, "libvirt"))
     assert s3.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []
 
 
@@ -258,15 +292,15 @@ def test_two_who_write_at_once_both_have_their_version(tenant: Desk, s3: S3) -> 
     ran = tenant.upload()
     assert ran.code == 0, ran.err
     assert others == []
-    assert list(in_bucket(s3)) == ["1.0.0", "2.0.0", VERSION]
-    assert len(in_bucket(s3)[VERSION]) == 2
+    assert list(s3.released(TAG)) == ["1.0.0", "2.0.0", VERSION]
+    assert len(s3.released(TAG)[VERSION]) == 2
 
 
 def test_a_bucket_that_the_world_may_not_read_is_told(tenant: Desk, s3: S3) -> None:
     s3.client.delete_bucket_policy(Bucket=BUCKET)
     ran = tenant.upload()
     assert ran.code == 4 and "let all the world read the bucket" in ran.err
-    assert in_bucket(s3) == {}
+    assert s3.released(TAG) == {}
 
 
 @pytest.mark.matrix
@@ -283,11 +317,11 @@ def test_a_fault_at_any_call_never_releases_what_is_not_there_and_the_next_run_c
         ran = tenant.upload(version=version)
         s3.fails_at(0, "")
         assert ran.code in (0, 1, 4, 5) and "a bug of ours" not in ran.err, ran.err
-        assert in_bucket(s3)["1.0.0"] == right
-        assert in_bucket(s3).get(version, right) == right
+        assert s3.released(TAG)["1.0.0"] == right
+        assert s3.released(TAG).get(version, right) == right
         if ran.code == 0:
-            assert version in in_bucket(s3)
+            assert version in s3.released(TAG)
         again = tenant.upload(version=version)
         assert again.code == 0, f"{kind} at {number}: {again.err}"
-        assert in_bucket(s3)[version] == right
+        assert s3.released(TAG)[version] == right
     record_property(COUNTED, f"publication in a bucket, {kind}: at {calls} calls")

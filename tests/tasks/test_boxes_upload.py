@@ -9,11 +9,19 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from cloud.publish.vagrant_cloud import CLOSING
+from cloud import wait
+from cloud.errors import KitError, NotAllowed
+from cloud.publish import names, trial
+from cloud.publish.catalog import Catalog
+from cloud.publish.names import Tag
+from cloud.publish.place import Place
+from cloud.publish.vagrant_cloud import CLOSING, VagrantCloud
+from tasks import _publish, _settings
 from tests.fakes.registry import CLIENT, SECRET, TOKEN, Version
 from tests.fakes.registry_wire import Registry
 from tests.publishing import PROVIDERS, TAG, VERSION, Desk, a_box, archive, at, built, gzipped, hasty, sha256
@@ -93,6 +101,26 @@ def test_what_is_published_is_left_alone(desk: Desk, registry: Registry) -> None
     assert ran.code == 0
     assert ran.out.count("already published") == 2
     assert changes(registry, begun) == []
+
+
+def test_what_is_published_and_not_listed_is_looked_for_again(
+    desk: Desk, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(registry.books, "catalog", lambda tag, token: {"name": tag, "versions": []})
+        told = f"{TAG} {VERSION} is released, and not listed"
+        refused_later = [desk.upload(), desk.upload()]
+        assert [(ran.code, told in ran.err) for ran in refused_later] == [(5, True)] * 2
+    assert desk.upload().out.count("already published") == 2
+
+
+def test_what_another_has_released_with_a_checksum_of_another_kind_is_listed(desk: Desk, registry: Registry) -> None:
+    assert desk.upload().code == 0
+    provider = there(registry).providers[0]
+    provider.checksum, provider.checksum_type = "0" * 32, "md5"
+    ran = desk.upload("--file", str(file_of(desk, there(registry).providers[1].name)))
+    assert ran.code == 0 and ran.out.count("already published") == 2, ran.err
+    provider.checksum = ""
 
 
 @pytest.mark.parametrize("words", [[], ["--replace"]])
@@ -178,37 +206,74 @@ def test_one_box_that_fails_keeps_no_other_from_being_published(desk: Desk, regi
     refused(desk.upload("--os", "plan9"), 2, "no box of plan9")
 
 
-BAD: dict[str, Callable[[Path], object]] = {
-    "no such box": lambda path: None,
-    "empty": lambda path: path.write_bytes(b""),
-    "not gzip": lambda path: path.write_bytes(b"x" * 10_000),
-    "no tar": lambda path: path.write_bytes(gzipped(b"x" * 10_000)),
-    "truncated": lambda path: path.write_bytes(a_box(path).read_bytes()[:-5000]),
-    "without its end": lambda path: path.write_bytes(a_box(path).read_bytes()[:-1]),
-    "damaged": lambda path: path.write_bytes(_flipped(a_box(path).read_bytes())),
-    "no metadata": lambda path: archive(path, {"box.img": b"x"}),
-    "metadata that is none": lambda path: archive(path, {"metadata.json": b"["}),
-    "metadata without end": lambda path: archive(path, {"metadata.json": b"[" * 100_000}),
-    "no provider": lambda path: archive(path, {"metadata.json": b"{}"}),
-    "a provider that is none": lambda path: archive(path, {"metadata.json": b'{"provider": "../x"}'}),
-    "an unknown architecture": lambda path: archive(
-        path, {"metadata.json": b'{"provider": "libvirt", "architecture": "vax"}'}
-    ),
-    "a path upwards": lambda path: archive(path, {"metadata.json": b'{"provider": "libvirt"}', "../x": b""}),
-    "a path from the root": lambda path: archive(path, {"metadata.json": b'{"provider": "libvirt"}', "/etc/x": b""}),
-    "a link": lambda path: archive(path, {"metadata.json": b'{"provider": "libvirt"}', "x": _kind(tarfile.SYMTYPE)}),
-    "a device": lambda path: archive(path, {"metadata.json": b'{"provider": "libvirt"}', "x": _kind(tarfile.CHRTYPE)}),
-}
-
-
 def _flipped(content: bytes) -> bytes:
     return content[:-4000] + bytes(each ^ 0xFF for each in content[-4000:-3900]) + content[-3900:]
 
 
-def _kind(kind: bytes) -> tarfile.TarInfo:
-    member = tarfile.TarInfo("x")
+def _kind(kind: bytes, name: str = "x") -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
     member.type, member.linkname = kind, "/etc/passwd"
     return member
+
+
+def box_of(**metadata: object) -> Callable[[Path], object]:
+    """Makes a box with this metadata.json and a disk as libvirt's."""
+    return lambda path: archive(path, {"metadata.json": json.dumps(metadata).encode(), "box.img": b"x"})
+
+
+def libvirt_with(**members: bytes | tarfile.TarInfo) -> Callable[[Path], object]:
+    """Makes a box of libvirt's with these members too."""
+    return lambda path: archive(path, {"metadata.json": LIBVIRT, "box.img": b"x", **members})
+
+
+LIBVIRT = b'{"provider": "libvirt", "format": "qcow2", "virtual_size": 1}'
+
+BAD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no such box": (lambda path: None, "there is no such file"),
+    "empty": (lambda path: path.write_bytes(b""), "is empty"),
+    "not gzip": (lambda path: path.write_bytes(b"x" * 10_000), "it is not gzip"),
+    "no tar": (lambda path: path.write_bytes(gzipped(b"x" * 10_000)), "there is no tar"),
+    "truncated": (lambda path: path.write_bytes(a_box(path).read_bytes()[:-5000]), "ends in the middle"),
+    "without its end": (lambda path: path.write_bytes(a_box(path).read_bytes()[:-1]), "ends in the middle"),
+    "damaged": (lambda path: path.write_bytes(_flipped(a_box(path).read_bytes())), "is no box: "),
+    "no metadata": (lambda path: archive(path, {"box.img": b"x"}), "has no metadata.json"),
+    "metadata that is none": (lambda path: archive(path, {"metadata.json": b"["}), "is no JSON"),
+    "metadata without end": (lambda path: archive(path, {"metadata.json": b"[" * 100_000}), "is no JSON"),
+    "no provider": (box_of(), "names no provider"),
+    "a provider that is none": (box_of(provider="../x"), "names no provider"),
+    "an unknown architecture": (box_of(provider="libvirt", architecture="vax"), "does not know the architecture"),
+    "a path upwards": (libvirt_with(**{"../x": b""}), "leads elsewhere"),
+    "a path from the root": (libvirt_with(**{"/etc/x": b""}), "leads elsewhere"),
+    "a link": (libvirt_with(x=_kind(tarfile.SYMTYPE)), "neither file nor folder"),
+    "a device": (libvirt_with(x=_kind(tarfile.CHRTYPE)), "neither file nor folder"),
+    "another provider's disk": (box_of(provider="virtualbox"), "it is for virtualbox, and has no box.ovf"),
+    "virtualbox without a disk": (
+        lambda path: archive(path, {"metadata.json": b'{"provider": "virtualbox"}', "box.ovf": b"x"}),
+        "has no disk, which ends in .vmdk",
+    ),
+    "libvirt without a disk": (lambda path: archive(path, {"metadata.json": LIBVIRT}), "has no box.img"),
+    "libvirt with an empty disk": (
+        lambda path: archive(path, {"metadata.json": LIBVIRT, "box.img": b""}),
+        "has no box.img",
+    ),
+    "a disk that is a folder": (
+        lambda path: archive(path, {"metadata.json": LIBVIRT, "box.img": _kind(tarfile.DIRTYPE, "box.img")}),
+        "has no box.img",
+    ),
+    "no format": (box_of(provider="libvirt", virtual_size=1), 'does not tell the disk\'s "format"'),
+    "another format": (box_of(provider="libvirt", format="raw", virtual_size=1), 'does not tell the disk\'s "format"'),
+    "no size": (box_of(provider="libvirt", format="qcow2"), 'does not tell the disk\'s "virtual_size"'),
+    "a size as text": (
+        box_of(provider="libvirt", format="qcow2", virtual_size="1"),
+        'does not tell the disk\'s "virtual_size"',
+    ),
+    "a second disk that is not there": (
+        box_of(provider="libvirt", disks=[{"path": "box.img"}, {"path": "box_1.img"}]),
+        "has no 'box_1.img', a disk of its metadata.json",
+    ),
+    "disks without a path": (box_of(provider="libvirt", disks=[{}]), "has no 'None', a disk of its metadata.json"),
+    "disks that are no list": (box_of(provider="libvirt", disks={"path": "box.img"}), "tells its disks in no list"),
+}
 
 
 @pytest.mark.parametrize("what", BAD)
@@ -216,9 +281,27 @@ def test_what_is_no_box_is_one_line_and_nothing_is_sent(
     desk: Desk, registry: Registry, tmp_path: Path, what: str
 ) -> None:
     path = tmp_path / "bad.box"
-    BAD[what](path)
-    refused(desk.upload("--file", str(path), "--box", TAG), 2, str(path))
+    make, told = BAD[what]
+    make(path)
+    ran = desk.upload("--file", str(path), "--box", TAG)
+    refused(ran, 2, str(path))
+    assert told in ran.err
     assert changes(registry) == []
+
+
+GOOD: dict[str, Callable[[Path], object]] = {
+    "disks in a list": box_of(provider="libvirt", disks=[{"path": "./box.img", "format": "qcow2"}]),
+    "an empty list of disks": box_of(provider="libvirt", disks=[], format="qcow2", virtual_size=40),
+    "a provider that we build nothing for": box_of(provider="hyperv"),
+}
+
+
+@pytest.mark.parametrize("what", GOOD)
+def test_what_its_provider_takes_is_a_box(desk: Desk, tmp_path: Path, what: str) -> None:
+    path = tmp_path / "good.box"
+    GOOD[what](path)
+    ran = desk.upload("--file", str(path), "--box", TAG, "--plan")
+    assert ran.code == 0, ran.err
 
 
 def test_a_box_that_is_not_what_was_built_is_not_sent(desk: Desk, registry: Registry) -> None:
@@ -344,9 +427,118 @@ def test_an_interrupt_leaves_what_the_next_run_completes(desk: Desk, registry: R
         processes.append(running.process)
         ended = running.end(60)
     assert ended.code == 130, ended.err
+    assert f"{TAG} {VERSION}: not released, nobody sees it; 0 of its files are there; the same command" in ended.err
     assert there(registry).status == "unreleased"
     assert desk.upload().code == 0
     assert there(registry).status == "active"
+
+
+def test_what_is_left_is_not_looked_at_for_long(
+    desk: Desk, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_publish, "LOOK", 0.3)
+    monkeypatch.setattr(wait, "clock", wait.Clock())
+
+    def fails(*arguments: object, **words: object) -> None:
+        registry.fails_at(1, "silent")
+        raise KitError("it can't be sent")
+
+    monkeypatch.setattr(VagrantCloud, "put", fails)
+    began = time.monotonic()
+    ran = desk.upload(KM_PUBLISH__TIMEOUT="60")
+    assert ran.code == 1 and f"{TAG} {VERSION}: could not look at vagrant-cloud what is there" in ran.err, ran.err
+    assert time.monotonic() - began < 30 and not wait.interrupted()
+
+
+def test_what_has_failed_is_not_said_to_be_released_later(desk: Desk, registry: Registry) -> None:
+    assert "released when all of it was read back" in desk.upload("--plan").out
+
+    def denies(call: object) -> None:
+        if str(call).startswith("POST"):
+            registry.fails_at(1, "denied")
+
+    registry.after = denies
+    ran = desk.upload()
+    assert ran.code == 4
+    assert ran.out.count("at vagrant-cloud: failed") == 2 and "released" not in ran.out
+
+
+PLACES = {"vagrant-cloud": VagrantCloud, "catalog": Catalog}
+
+
+@pytest.fixture
+def public(desk: Desk, tmp_path: Path) -> Path:
+    """A catalog in a folder too."""
+    desk.settings["KM_PUBLISH__CATALOG"] = str(tmp_path / "public")
+    return tmp_path / "public"
+
+
+def tag_at(to: str) -> tuple[Place, Tag]:
+    return _publish.place_named(to, _settings.load()), names.tag(TAG)
+
+
+@pytest.mark.parametrize("to", PLACES)
+@pytest.mark.parametrize("other", ["", "vagrant does not take it"])
+def test_a_trial_that_can_not_be_removed_fails_and_a_later_one_removes_it(
+    desk: Desk, public: Path, monkeypatch: pytest.MonkeyPatch, to: str, other: str
+) -> None:
+    def adds(*arguments: object) -> None:
+        if other:
+            raise KitError(other)
+
+    def stays(*arguments: object) -> None:
+        raise NotAllowed("you may not")
+
+    monkeypatch.setattr(trial, "add", adds)
+    with monkeypatch.context() as patched:
+        patched.setattr(PLACES[to], "remove", stays)
+        ran = desk.run("boxes.test-upload", "--to", to)
+    assert (ran.code, ran.out) == ((1, "") if other else (4, "")), ran.err
+    assert f"error: {other or 'you may not'}\n" in ran.err
+    assert f" stays at {to}; ./inv boxes.test-upload removes it" in ran.err and "you may not" in ran.err
+    with environment(desk):
+        place, tag = tag_at(to)
+        (left,) = place.versions(tag)
+        assert left.startswith("0.0.0-test.")
+        desk.run("boxes.test-upload", "--to", to)
+        assert place.versions(tag) == [left]  # it could be somebody's who is at it
+        wait.clock.sleep(86_400 + 60)
+        ran = desk.run("boxes.test-upload", "--to", to)
+        assert f"removed {TAG} {left}, which an earlier trial had left" in ran.err
+        assert place.versions(tag) == []
+
+
+@pytest.mark.parametrize("to", PLACES)
+def test_of_other_versions_a_trial_removes_none(
+    desk: Desk, public: Path, monkeypatch: pytest.MonkeyPatch, to: str
+) -> None:
+    others = ["0.0.0", "0.0.1-test.20200101000000.abcdef", "1.0.0"]
+    for version in others:
+        assert desk.upload("--to", to, version=version).code == 0
+    alike = [
+        "0.0.0-test",
+        "0.0.0-test.20200101",
+        "0.0.0-test.20201301000000.abcdef",
+        "0.0.0-tests.20200101000000.abcdef",
+    ]
+    with monkeypatch.context() as patched:
+        patched.setattr(names, "TRIAL", "no trial")
+        for version in alike:
+            assert desk.upload("--to", to, "--no-release", version=version).code == 0
+    monkeypatch.setattr(trial, "add", lambda *arguments: None)
+    assert desk.run("boxes.test-upload", "--to", to).code == 0
+    with environment(desk):
+        place, tag = tag_at(to)
+        assert sorted(place.versions(tag)) == sorted([*others, *alike])
+
+
+@contextmanager
+def environment(desk: Desk) -> Iterator[None]:
+    """What a command of the desk's sees, for the places themselves."""
+    with pytest.MonkeyPatch.context() as patched:
+        for key, text in desk.settings.items():
+            patched.setenv(key, text)
+        yield
 
 
 def test_no_secret_is_in_anything_that_is_told_or_kept(desk: Desk, registry: Registry) -> None:

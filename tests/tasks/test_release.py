@@ -214,6 +214,20 @@ class TestARelease:
         assert (states["ami"], states["box"], states["github"]) == ("released", "missing", "there")
         assert [release.draft for release in built.hub.releases] == [True]
 
+    def test_is_not_final_while_its_boxes_are_released_and_not_listed(
+        self, built: Maker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        built.tag("v1.2.3")
+        assert built.run("product").code == 0
+        whole(built)
+        with monkeypatch.context() as patched:
+            patched.setattr(built.registry.books, "catalog", lambda tag, token: {"name": tag, "versions": []})
+            for _ in range(2):
+                ran = built.run("publish", "--final")
+                assert ran.code in (3, 5) and f"{BOX} 1.2.3 is released, and not listed" in ran.err, ran.err
+                assert [release.draft for release in built.hub.releases] == [True]
+        assert built.run("publish", "--final").code == 0
+
     def test_is_not_final_by_a_part_of_it(self, built: Maker) -> None:
         built.tag("v1.2.3")
         assert built.run("product").code == 0

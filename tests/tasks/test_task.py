@@ -63,3 +63,36 @@ except Exit as told:
 def test_a_second_signal_after_the_work_has_ended_changes_nothing(name: str) -> None:
     argv = [sys.executable, "-c", LATE.format(signal=name)]
     assert subprocess.run(argv, cwd=ROOT, capture_output=True, check=False).returncode == 130
+
+
+TWICE = """
+import os, signal
+from invoke import Context
+from tasks import ns
+from tasks._task import Task
+
+def ending(context):
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGINT)
+
+made = Task(ending)
+made.later = ns.task_with_config("{name}")[0].later
+made(Context())
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("images.l0base", "left as it is: ./inv images.prune removes it\n"),
+        ("boxes.build", "left as it is: ./inv boxes.clean removes it\n"),
+        ("boxes.upload", "left as it is: the same command goes on\n"),
+        ("boxes.test-upload", "left as it is: ./inv boxes.test-upload removes a trial that is a day old\n"),
+        ("runners.start", "left as it is: ./inv runners.reap ends it when its time is over\n"),
+        ("images.list", "left as it is\n"),
+    ],
+)
+def test_who_leaves_a_command_is_told_what_becomes_of_what_it_leaves(name: str, told: str) -> None:
+    argv = [sys.executable, "-c", TWICE.format(name=name)]
+    ran = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 130 and ran.stderr.endswith(told), ran.stderr

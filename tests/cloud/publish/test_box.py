@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import subprocess
 import tarfile
 import tracemalloc
@@ -84,6 +85,19 @@ def test_a_damaged_memory_of_it_is_none(tmp_path: Path) -> None:
     for kept in (Path.home() / ".cache/kontain/boxes").iterdir():
         kept.write_text('{"sha256": 1}')
     assert box.read(path) == first
+
+
+def test_what_other_rules_have_found_is_looked_for_again(tmp_path: Path) -> None:
+    """A box that passed when less was asked of it does not pass for ever."""
+    path = a_box(tmp_path / "a.box")
+    box.read(path)
+    (kept,) = (Path.home() / ".cache/kontain/boxes").iterdir()
+    now = json.loads(kept.read_text())
+    for changed in ({**now, "rules": now["rules"] - 1}, {key: now[key] for key in now if key != "rules"}):
+        kept.write_text(json.dumps(changed))
+        heard: list[int] = []
+        box.read(path, heard.append)
+        assert heard
 
 
 def bombs(path: Path, kind: str) -> None:

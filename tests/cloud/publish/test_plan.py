@@ -35,6 +35,9 @@ class There:
     def find(self, tag: Tag, version: str) -> Found | None:
         return self.found
 
+    def versions(self, tag: Tag) -> list[str]:
+        raise AssertionError
+
     def begin(self, tag: Tag, version: str) -> None:
         raise AssertionError
 
