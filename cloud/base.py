@@ -347,7 +347,11 @@ class Fleet(Machines, Protocol):
         """
 
     def boot_log(self, vm: Vm) -> str:
-        """What it printed on its console, as far as its cloud has it; empty where it has none yet."""
+        """What it printed on its console, as far as its cloud has it; empty where it has none yet.
+
+        It is a help, and never a reason why something else is not done: one that can't be read, whatever
+        the reason, is an empty one. Nothing is raised.
+        """
 
     def erase(self, vm: Vm) -> None:
         """End it, in any state, and remove all that belongs to it. It may be gone already.

@@ -324,7 +324,7 @@ def _public(key: Path) -> str:
 def _console(folder: Path) -> str:
     try:
         return (folder / "console.log").read_text(errors="replace")
-    except FileNotFoundError:
+    except OSError:
         return ""
 
 

@@ -90,6 +90,23 @@ class TestAStart:
         assert ran.code == 0 and out["run-ons"]["azure"] == "" and "quota" in out["status"]["azure"]["reason"]
         assert world.arm.existing() == [] and [vm["cloud"] for vm in world.vms()] == ["aws"]
 
+    @pytest.mark.parametrize(("code", "status"), [("UnauthorizedOperation", 403), ("RequestLimitExceeded", 503)])
+    def test_whose_console_nobody_may_read_tells_why_it_failed_and_leaves_nothing(
+        self, world: World, code: str, status: int
+    ) -> None:
+        world.ec2.fails("GetConsoleOutput", code, status, times=9999)
+        world.player.broken = {"ec2-runner"}
+        ran, out = world.step("runners.start", "--cloud", "aws", "--timeout", "30s")
+        assert ran.code == 1 and "online at GitHub: not within 30 s" in out["status"]["ec2"]["reason"], ran.err
+        assert "left behind: nothing" in ran.err and world.existing() == []
+
+    def test_whose_console_nobody_may_read_is_ready_as_any_other(self, world: World) -> None:
+        assert world.ec2.paper is not None
+        world.player.plays(world.ec2.paper, 0.5)  # there is time to look at it before
+        world.ec2.fails("GetConsoleOutput", "UnauthorizedOperation", 403, times=9999)
+        started(world)
+        assert "ec2:GetConsoleOutput" in world.ec2.actions()
+
     def test_defect_24_gives_no_later_step_of_its_job_a_key(self, world: World, tmp_path: Path) -> None:
         environment, path = tmp_path / "environment", tmp_path / "path"
         ran, _ = world.step(*START, GITHUB_ENV=str(environment), GITHUB_PATH=str(path))

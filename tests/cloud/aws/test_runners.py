@@ -9,7 +9,7 @@ import pytest
 from cloud import keep, names, runners, ssh, wait
 from cloud.aws.cloud import AwsCloud
 from cloud.base import Vm
-from cloud.errors import NotFound, TemporaryError
+from cloud.errors import Interrupted, NotFound, TemporaryError
 from cloud.progress import Silent
 from cloud.runners import NotReady
 from tests.cloud.aws.conftest import Quick
@@ -113,3 +113,16 @@ def test_a_vm_that_never_answers_is_taken_back(ec2: Ec2, cloud: AwsCloud, monkey
     with pytest.raises(NotReady, match="another checksum"):
         start(cloud)
     assert ec2.existing() == []
+
+
+def test_a_start_that_is_interrupted_is_taken_back_without_a_look_at_its_console(
+    ec2: Ec2, cloud: AwsCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(machine: object) -> None:
+        wait.interrupt()
+        wait.pause(1)
+
+    monkeypatch.setattr(ssh, "answers", stopped)
+    with pytest.raises(Interrupted):
+        start(cloud)
+    assert ec2.existing() == [] and "ec2:GetConsoleOutput" not in ec2.actions()
