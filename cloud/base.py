@@ -293,11 +293,13 @@ class Fleet(Machines, Protocol):
     def create(self, order: Order) -> Vm:
         """Such a VM. It boots; that it works is to be seen elsewhere.
 
-        Where its cloud has no room for the first size in the first place, the next ones are tried, in order.
+        Where its cloud has no room for the first size in the first place, or our quota none for that size, the
+        next ones are tried, in order.
 
         Raises:
             InputError: there is no such size, its user data is too large, or there is no network for it.
             TemporaryError: there is no room for it in any place.
+            KitError: our quota has no room for any of its sizes; the message has its cloud's numbers.
         """
 
     def list(self) -> Sequence[Vm]:

@@ -85,7 +85,7 @@ class TestAStart:
 
     def test_defect_3_whose_vm_azure_refuses_at_the_last_moment_leaves_nothing_there(self, world: World) -> None:
         quota = "exceeding approved Total Regional Cores quota. Current Limit: 50, Current Usage: 50"
-        world.arm.fails("Microsoft.Compute/virtualMachines/write", "OperationNotAllowed", 409, message=quota)
+        world.arm.fails("Microsoft.Compute/virtualMachines/write", "OperationNotAllowed", 409, times=9, message=quota)
         ran, out = world.step(*START)
         assert ran.code == 0 and out["run-ons"]["azure"] == "" and "quota" in out["status"]["azure"]["reason"]
         assert world.arm.existing() == [] and [vm["cloud"] for vm in world.vms()] == ["aws"]
