@@ -361,6 +361,12 @@ class Fleet(Machines, Protocol):
         Its cloud has begun to, and `list` does not tell of it any more; its disks may take longer.
         """
 
+    def had(self, runner: str) -> bool:
+        """Whether the VM of that runner, which by its label was of this cloud, was one that `list` would tell of.
+
+        Where each one sees only the VMs that he has made, those of others are there though they are not listed.
+        """
+
     def halves(self) -> Sequence[Leftover]:
         """What killed commands left of VMs that are none: nothing that one under way still needs."""
 

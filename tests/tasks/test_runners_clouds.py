@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cloud import names, ssh
+from cloud.local.store import Store
 from tests.fakes.ec2 import SECRET
 from tests.fakes.github import ACTIONS
 from tests.toolkit import Ran, Toolkit
@@ -309,6 +310,15 @@ class TestTheReaper:
         assert gone not in world.hub.runners
         assert {entry.name for entry in world.hub.runners} >= {other.name, young.name}
         assert len(world.hub.runners) == 4
+
+    def test_on_a_machine_leaves_the_entries_of_other_machines_alone(self, world: World) -> None:
+        label = names.label("local", names.Run("a/b", "X", "1", "9", "1"))
+        ours, theirs = (world.hub.add_runner(name, labels=[label], online=False) for name in ("ours", "theirs"))
+        store = Store.at(str(world.home / "store"))
+        store.remember("ours")
+        reap = ("runners.reap", "--cloud", "local")
+        assert world.run(*reap, KM_LOCAL__STORE=str(store.root)).code == 0
+        assert ours not in world.hub.runners and theirs in world.hub.runners
 
 
 class TestAtOnce:
