@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cloud import names, ssh
+from cloud.errors import TimedOut
 from cloud.local.store import Store
 from tests.fakes.ec2 import SECRET
 from tests.fakes.github import ACTIONS
@@ -205,6 +206,45 @@ class TestAStop:
         world.ec2.faults.clear()
         world.arm.faults.clear()
         assert [vm["cloud"] for vm in world.vms()] == [{"ec2": "aws", "azure": "azure"}[away]]
+
+
+class TestWhatFails:
+    """Whatever it was, the last line says what there still is, having looked."""
+
+    @pytest.mark.parametrize("words", [("runners.resume", *BOTH, "4711"), ("runners.ssh", "--cloud", "aws", "4711")])
+    def test_of_a_resume_leaves_the_vms_stopped_and_says_until_when_they_stay(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+    ) -> None:
+        def never(machine: object) -> None:
+            raise TimedOut("ssh: not within 180 s")
+
+        started(world)
+        assert world.step(*STOP, "--keep")[0].code == 0
+        monkeypatch.setattr(ssh, "answers", never)
+        ran = world.run(*words)
+        assert ran.code == 1 and "ssh: not within 180 s" in ran.err
+        last = ran.err.splitlines()[-1]
+        assert last.startswith("left behind: ") and "./inv runners.reap ends it then" in last
+        clouds = [word for word in words if word in CLOUDS]
+        for vm in world.vms(*clouds):
+            assert vm["state"] == "stopped" and f"{vm['id']} (stopped, until {vm['expires'][:10]} " in last
+        assert [each for each in world.ec2.existing() if each.startswith("sg-")] == []
+
+    def test_of_a_stop_says_that_nothing_is_left_or_what(self, world: World) -> None:
+        started(world)
+        world.hub.fails("* /repos/*", 502, times=99)
+        ran, _ = world.step(*STOP, "--keep")
+        assert ran.code == 5 and ran.err.count("(stopped, until ") == 2 == len(world.vms()), ran.err
+        assert ran.err.splitlines()[-1].startswith("left behind: ")
+        ran, _ = world.step(*STOP, "--destroy")
+        assert ran.code == 5 and ran.err.splitlines()[-1] == "left behind: nothing"
+
+    def test_of_a_vm_that_can_not_be_looked_at_says_that(self, world: World) -> None:
+        started(world)
+        (vm,) = world.vms("aws")
+        world.ec2.fails_at(3, "denied", times=99)
+        ran, _ = world.step("runners.stop", "--cloud", "aws", "--keep")
+        assert ran.code == 4 and f"left behind: {vm['id']} (could not be looked at): " in ran.err, ran.err
 
 
 class TestRoom:
