@@ -44,7 +44,8 @@ def extend(vm: Vm, longer: timedelta, cloud: Cloud) -> Vm:
     """
     now = wait.clock.now()
     until = max(expires(vm) or now, now) + longer
-    vm = cloud.machines.tag(vm, {names.EXPIRES: names.moment(until), names.DOOMED: None})
+    marks = {names.EXPIRES: names.moment(until), names.EXTENDED: names.moment(now)}
+    vm = cloud.machines.tag(vm, {**marks, names.DOOMED: None})
     if vm.state == "running":
         _ends(cloud.machines.reach(vm), until)
     return vm

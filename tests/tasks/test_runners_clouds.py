@@ -208,6 +208,56 @@ class TestAStop:
         assert [vm["cloud"] for vm in world.vms()] == [{"ec2": "aws", "azure": "azure"}[away]]
 
 
+class TestALaterAttempt:
+    """What becomes of the VM that the first one has kept, when the second one's jobs came to that."""
+
+    def ended(self, world: World, conclusion: str, *between: str) -> dict[str, str]:
+        """States of the VMs by id, after the second attempt, of which the first VM is the kept one."""
+        label = started(world)["ec2"]
+        world.hub.add_job("test", "failure", labels=[label], run=4711)
+        assert world.step("runners.stop", "--cloud", "aws")[0].code == 0
+        (self.kept,) = world.vms("aws")
+        if between:
+            assert world.run(*between[:1], "--cloud", "aws", "4711", *between[1:]).code == 0
+        (self.before,) = world.vms("aws")
+        assert world.step("runners.start", "--cloud", "aws", attempt="2")[1]["run-ons"]["ec2"] == label
+        world.hub.add_job("test", conclusion, labels=[label], run=4711, attempt=2)
+        ran, _ = world.step("runners.stop", "--cloud", "aws", attempt="2")
+        assert ran.code == 0, ran.err
+        return {vm["id"]: vm["state"] for vm in world.vms("aws")}
+
+    def test_defect_26_that_went_well_ends_it(self, world: World) -> None:
+        assert self.ended(world, "success") == {}
+
+    def test_that_was_cancelled_leaves_it_as_it_is(self, world: World) -> None:
+        assert self.ended(world, "cancelled") == {self.kept["id"]: "stopped"}
+        assert world.vms("aws") == [self.before]
+
+    @pytest.mark.parametrize("conclusion", ["success", "failure"])
+    def test_leaves_it_as_it_is_where_somebody_has_extended_it(self, world: World, conclusion: str) -> None:
+        assert self.ended(world, conclusion, "runners.extend", "20d")[self.kept["id"]] == "stopped"
+        assert self.before in world.vms("aws") and self.before["expires"] > self.kept["expires"]
+
+    @pytest.mark.parametrize("conclusion", ["success", "failure"])
+    def test_leaves_it_as_it_is_where_somebody_is_in_it(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, conclusion: str
+    ) -> None:
+        monkeypatch.setattr(ssh, "answers", lambda machine: None)
+        monkeypatch.setattr(ssh, "run", lambda machine, remote, **_: None)
+        assert self.ended(world, conclusion, "runners.resume")[self.kept["id"]] == "running"
+        assert self.before in world.vms("aws")
+        assert world.step(*STOP, "--destroy")[0].code == 0  # who asks for that gets it
+        assert world.vms("aws") == []
+
+    def test_ends_it_where_it_was_extended_before_it_was_kept(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ssh, "run", lambda machine, remote, **_: None)
+        started(world)
+        assert world.run("runners.extend", *BOTH, "4711", "1h").code == 0
+        assert self.ended(world, "success") == {}
+
+
 class TestWhatFails:
     """Whatever it was, the last line says what there still is, having looked."""
 
