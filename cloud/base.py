@@ -293,11 +293,13 @@ class Fleet(Machines, Protocol):
     def create(self, order: Order) -> Vm:
         """Such a VM. It boots; that it works is to be seen elsewhere.
 
-        Where its cloud has no room for the first size in the first place, the next ones are tried, in order.
+        Where its cloud has no room for the first size in the first place, or our quota none for that size, the
+        next ones are tried, in order.
 
         Raises:
             InputError: there is no such size, its user data is too large, or there is no network for it.
             TemporaryError: there is no room for it in any place.
+            KitError: our quota has no room for any of its sizes; the message has its cloud's numbers.
         """
 
     def list(self) -> Sequence[Vm]:
@@ -347,12 +349,22 @@ class Fleet(Machines, Protocol):
         """
 
     def boot_log(self, vm: Vm) -> str:
-        """What it printed on its console, as far as its cloud has it; empty where it has none yet."""
+        """What it printed on its console, as far as its cloud has it; empty where it has none yet.
+
+        It is a help, and never a reason why something else is not done: one that can't be read, whatever
+        the reason, is an empty one. Nothing is raised.
+        """
 
     def erase(self, vm: Vm) -> None:
         """End it, in any state, and remove all that belongs to it. It may be gone already.
 
         Its cloud has begun to, and `list` does not tell of it any more; its disks may take longer.
+        """
+
+    def had(self, runner: str) -> bool:
+        """Whether the VM of that runner, which by its label was of this cloud, was one that `list` would tell of.
+
+        Where each one sees only the VMs that he has made, those of others are there though they are not listed.
         """
 
     def halves(self) -> Sequence[Leftover]:

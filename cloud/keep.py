@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cloud.errors import one_line
 
@@ -57,6 +57,8 @@ class Verdict:
     """The address of the job for which it is kept; empty where it is no single one."""
     warning: str = ""
     """What could not be read, so that the VM is kept without need, maybe."""
+    stays: bool = False
+    """It was kept before this run's last attempt, and stays as it is: for that reason, and until its own time."""
 
     def __post_init__(self) -> None:
         for text in ("why", "job", "warning"):
@@ -84,12 +86,36 @@ def parse_needs(text: str) -> Mapping[str, str] | None:
     return results
 
 
-def decide(label: str, needs: Mapping[str, str] | None, jobs: Sequence[Job] | None) -> Verdict:
+def decide(
+    label: str, needs: Mapping[str, str] | None, jobs: Sequence[Job] | None, before: Verdict | None = None
+) -> Verdict:
     """What becomes of the VM for which jobs ask by that label.
 
     `needs` is what `parse_needs` made of its text. `jobs` are all jobs of the run's last attempt;
-    None where GitHub does not tell: then any failure keeps the VM of every cloud.
+    None where GitHub does not tell: then any failure keeps the VM of every cloud. `before` is for what
+    an earlier attempt has kept it: it goes when the jobs went well this time. An attempt of which
+    nothing is known, or which was cancelled, has shown nothing about what failed: then it stays as it is.
     """
+    found = _decided(label, needs, jobs)
+    if before and (found.warning or not (found.keep or _went_well(label, needs, jobs))):
+        return replace(before, warning=found.warning, stays=True)
+    return found
+
+
+def _went_well(label: str, needs: Mapping[str, str] | None, jobs: Sequence[Job] | None) -> bool:
+    """Whether jobs ran on it and ended well. Where GitHub does not tell which: whether all of the run did."""
+    if jobs is None:
+        return set((needs or {}).values()) == {"success"}
+    ended = {job.conclusion for job in _asking(label, jobs)}
+    return "success" in ended and ended <= {"success", "skipped", "neutral"}
+
+
+def _asking(label: str, jobs: Sequence[Job]) -> list[Job]:
+    """The jobs that ask for the label. GitHub compares labels without regard to case."""
+    return [job for job in jobs if label.lower() in (each.lower() for each in job.labels)]
+
+
+def _decided(label: str, needs: Mapping[str, str] | None, jobs: Sequence[Job] | None) -> Verdict:
     if jobs is not None:
         return _by_jobs(label, needs or {}, jobs)
     if needs is None:
@@ -105,8 +131,7 @@ def asked(keep: bool) -> Verdict:
 
 
 def _by_jobs(label: str, needs: Mapping[str, str], jobs: Sequence[Job]) -> Verdict:
-    # GitHub compares labels without regard to case.
-    ours = [job for job in jobs if label.lower() in (each.lower() for each in job.labels)]
+    ours = _asking(label, jobs)
     for job in ours:
         if job.failure:
             return Verdict(True, job.failure, job.url)

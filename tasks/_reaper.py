@@ -60,7 +60,7 @@ def look(
     found = []
     for cloud, told, vms, halves, others in zip(clouds, entries, *parts, strict=True):
         # Without its VMs nobody can tell which entries are of none.
-        lost = runners.orphans(told.value or (), vms.value, cloud.name) if vms.value is not None else ()
+        lost = runners.orphans(told.value or (), vms.value, cloud) if vms.value is not None else ()
         due = runners.due(vms.value or (), grace)
         listed = None if told.value is None else frozenset(each.name for each in told.value)
         found.append((cloud, Found(due, halves.value or (), lost, others.value or (), listed)))

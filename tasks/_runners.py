@@ -340,6 +340,28 @@ def left(clouds: Sequence[Cloud], run: names.Run) -> list[str]:
     return [f"left behind: {'; '.join(found)}: ./inv runners.stop --run {run.number} --destroy ends it"]
 
 
+def still(pairs: Sequence[Pair[Vm]]) -> list[str]:
+    """What there still is of some VMs, having looked."""
+    looked = each(pairs, _now)
+    found = [f"{vm.id} ({vm.state}, until {moment(vm)})" for answer in looked if (vm := answer.value)]
+    unseen = [
+        f"{vm.id} (could not be looked at)" for (_, vm), answer in zip(pairs, looked, strict=True) if answer.error
+    ]
+    if not (told := found + unseen):
+        return ["left behind: nothing"]
+    words = "./inv runners.reap ends it then, ./inv runners.stop --run ID --destroy now"
+    return [f"left behind: {'; '.join(told)}: {words}"]
+
+
+def _now(cloud: Cloud, vm: Vm) -> Vm | None:
+    """The VM as it is now; None where it is gone."""
+    try:
+        now = cloud.machines.read(vm)
+    except NotFound:
+        return None
+    return None if now.state == "gone" else now
+
+
 def moment(vm: Vm) -> str:
     """When a VM's time is over, for people."""
     from cloud import runners

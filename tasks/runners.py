@@ -164,7 +164,7 @@ def stop(
             return asked(keep)
         return runners.verdict(vm, results, _runners.github(settings, vm), jobs)
 
-    with _actions.group("stop runners"), _console.long_work("runners.stop", list) as console:
+    with _actions.group("stop runners"), _console.long_work("runners.stop", lambda: _runners.still(pairs)) as console:
 
         def act(cloud: Cloud, vm: Vm) -> runners.Stopped:
             ear = console.ear(vm.cloud)
@@ -222,7 +222,7 @@ def resume(c: Context, run: str, cloud: list[str], for_: str = "", yes: bool = F
     pairs, failed = _runners.meant(run, _runners.opened(cloud, settings))
     awake = _runners.span(for_, settings.runners.awake)
     _tools.ensure("runners", yes=yes)
-    with _console.long_work("runners.resume", list) as console:
+    with _console.long_work("runners.resume", lambda: _runners.still(pairs)) as console:
 
         def act(cloud: Cloud, vm: Vm) -> Vm:
             with console.ear(vm.cloud).step(f"resume {vm.id}", 1, 1):
@@ -256,7 +256,9 @@ def ssh(c: Context, run: str, cloud: list[str], for_: str = "", yes: bool = Fals
     awake = _runners.span(for_, settings.runners.awake)
     _tools.ensure("runners", yes=yes)
     if vm.state != "running":
-        with _console.long_work("runners.ssh", list) as console, console.ear().step(f"resume {vm.id}", 1, 1):
+        pair = (cloud_of, vm)
+        work = _console.long_work("runners.ssh", lambda: _runners.still([pair]))
+        with work as console, console.ear().step(f"resume {vm.id}", 1, 1):
             vm = runners.resume(vm, awake, cloud_of)
     machine = cloud_of.machines.reach(vm)
     _console.say(f"{vm.id}: the jobs' files are in /actions-runner/_work")

@@ -150,7 +150,7 @@ class TestAPipeline:
     ) -> None:
         here = caller(tmp_path / "km", commit, ('echo "tests on $(hostname)"', "exit 7"))
         quota = "exceeding approved Total Regional Cores quota. Current Limit: 50, Current Usage: 50"
-        world.arm.fails("Microsoft.Compute/virtualMachines/write", "OperationNotAllowed", 409, message=quota)
+        world.arm.fails("Microsoft.Compute/virtualMachines/write", "OperationNotAllowed", 409, times=9, message=quota)
         ended = runs(world, space, tmp_path, commit, "12").run(here, "pipeline.yml", "push")
         assert ended.code != 0
         assert [ended.result(job) for job in JOBS] == ["success", "failure", "skipped", "success"], ended.said

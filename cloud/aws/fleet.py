@@ -16,7 +16,7 @@ from cloud.aws.launch import launch
 from cloud.aws.machines import AwsMachines
 from cloud.aws.ordering import Prepared, root_disk
 from cloud.aws.runner_network import AwsNetwork
-from cloud.aws.session import AwsError, Session, Unanswered, listed, tagged, where
+from cloud.aws.session import AwsError, Session, Unanswered, code, listed, tagged, where
 from cloud.aws.settings import AwsSettings
 from cloud.base import Leftover, Machine, Order, Vm
 from cloud.caller import CallerSettings
@@ -166,17 +166,15 @@ class AwsFleet(AwsMachines):
 
     def boot_log(self, vm: Vm) -> str:
         """Its console, as it is now where the type lets EC2 look, else as it was minutes ago."""
-        latest = {"Latest": True}
-        while True:
+        for latest in ({"Latest": True}, {}):
             try:
-                told = self._session.call("ec2", "get_console_output", InstanceId=vm.id, **latest)
+                # Once: who waits for the console leaves what is more urgent undone.
+                told = self._session.call("ec2", "get_console_output", once=True, InstanceId=vm.id, **latest)
                 return str(told.get("Output", ""))
-            except AwsError as error:
-                if error.code in _UNKNOWN:
+            except KitError as problem:
+                if code(problem) != "UnsupportedOperation":  # of types that are not on Nitro ("GetConsoleOutput")
                     return ""
-                if error.code != "UnsupportedOperation" or not latest:
-                    raise
-                latest = {}  # of types that are not on Nitro ("GetConsoleOutput")
+        return ""
 
     def erase(self, vm: Vm) -> None:
         """Terminate it: its disk, its card and its address go with it."""
@@ -188,6 +186,10 @@ class AwsFleet(AwsMachines):
         except NotFound:
             pass  # it is gone already
         access.unpin("aws", vm.id)
+
+    def had(self, runner: str) -> bool:
+        """Whoever asks sees all VMs there are: one that has none any more had one here."""
+        return True
 
     def halves(self) -> Sequence[Leftover]:
         """Disks, cards and doors of runners that are gone."""

@@ -19,6 +19,9 @@ FULL = (
 )
 """What says that this place has no room, and that another one may have some. `Unsupported`: the zone lacks the type."""
 
+QUOTA = ("InstanceLimitExceeded", "VcpuLimitExceeded")
+"""What says that we may have no more of that type, in no zone; of another one, or a smaller one, perhaps."""
+
 _BUSY = ("RequestLimitExceeded", "Throttling", "ThrottlingException")
 _PATIENCE = 6
 """How often EC2 is asked while it says that we ask too much: for two minutes, with pauses that grow."""
@@ -34,25 +37,34 @@ def launch(
 ) -> dict[str, Any]:
     """Start one VM by the first request that EC2 has room for, and tell of it. Each has a word for its place.
 
-    Places where there was no room `before` are not asked again.
+    Places where there was no room `before` are not asked again. A type that our quota has no room for is not
+    asked for in its other zones.
 
     Raises:
         TemporaryError: there is no room in any place.
         Unanswered: nobody knows whether it was started.
-        KitError: EC2 refused for another reason, which it would have in each place.
+        KitError: our quota has no room for any of the types; or EC2 refused for another reason, which it would
+            have in each place.
     """
-    full = list(before)
+    tried, short = list(before), dict[str, KitError]()
     for where, request in requests:
-        if where in full:
+        kind = str(request["InstanceType"])
+        if where in tried or kind in short:
             continue
         try:
             return _started(session, request, pause)
         except KitError as problem:
-            if code(problem) not in FULL:
+            if code(problem) in QUOTA:
+                short[kind] = problem
+                tried.append(f"{kind} (quota: {code(problem)})")
+            elif code(problem) in FULL:
+                tried.append(f"{where} ({code(problem)})")
+            else:
                 raise
-            full.append(f"{where} ({code(problem)})")
+    if short and len(short) == len(tried):
+        raise next(iter(short.values()))
     raise TemporaryError(
-        f"EC2 has no room for a runner: tried {', '.join(full)}",
+        f"EC2 has no room for a runner: tried {', '.join(tried)}",
         hint="the same command may work later, or name other types: --size aws=m5.xlarge,m4.xlarge",
     )
 

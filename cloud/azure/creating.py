@@ -10,7 +10,7 @@ from azure.core.polling import LROPoller
 
 from cloud import access, names, userdata, wait
 from cloud.azure import body, reading
-from cloud.azure.session import CAPACITY, Session, code_of
+from cloud.azure.session import CAPACITY, QUOTA, Session, code_of
 from cloud.azure.settings import AzureSettings
 from cloud.base import Order, Vm
 from cloud.errors import InputError, KitError, NotFound, TemporaryError
@@ -25,11 +25,13 @@ _NO_IMAGE = ("GalleryImageNotFound", "ImageNotFound", "PlatformImageNotFound")
 def create(session: Session, settings: AzureSettings, order: Order) -> Vm:
     """A VM of the first size, in the first zone, that Azure has room for. It runs.
 
-    It is waited for until it has processors, since only then Azure is known to have some.
+    It is waited for until it has processors, since only then Azure is known to have some. A size that our quota
+    has no room for is not asked for in its other zones.
 
     Raises:
         InputError: there is no such size, no network, no image, or its user data is too large.
         TemporaryError: there is no room for it in any place.
+        KitError: our quota has no room for any of the sizes.
     """
     private, host = access.new_key(order.name)
     # Azure wants a key for the user, and cloud-init brings people's: nobody has this one.
@@ -37,8 +39,10 @@ def create(session: Session, settings: AzureSettings, order: Order) -> Vm:
     data = userdata.write({**order.user_data, **userdata.host_key(private, host)})
     if (size := len(data.encode())) > LIMIT:
         raise InputError(f"user data of {size} bytes is more than Azure takes: {LIMIT}")
-    full = []
+    tried, short = list[str](), dict[str, KitError]()
     for size_of, zone in [(each, zone) for each in sizes(order.size, settings) for zone in settings.zones or [""]]:
+        if size_of in short:
+            continue
         # Each try has a name of its own: what failed takes its time to go.
         name = f"{order.name}-{wait.clock.token()}"
         told = body.runner(
@@ -55,11 +59,18 @@ def create(session: Session, settings: AzureSettings, order: Order) -> Vm:
         try:
             return _made(session, settings, name, told)
         except KitError as problem:
-            if (code := code_of(problem)) not in CAPACITY:
+            code = code_of(problem)
+            if code in QUOTA and "quota" in problem.message.lower():
+                short[size_of] = problem
+                tried.append(f"{size_of} (quota: {code})")
+            elif code in CAPACITY:
+                tried.append(f"{size_of}{f' in zone {zone}' if zone else ''} ({code})")
+            else:
                 raise _meant(problem, code) from problem
-            full.append(f"{size_of}{f' in zone {zone}' if zone else ''} ({code})")
+    if short and len(short) == len(tried):
+        raise next(iter(short.values()))
     raise TemporaryError(
-        f"Azure has no room for {order.name} in {settings.location}: {', '.join(full)}",
+        f"Azure has no room for {order.name} in {settings.location}: {', '.join(tried)}",
         hint="later, or with other azure.runner_sizes, zones or location",
     )
 

@@ -145,6 +145,10 @@ class AzureFleet(AzureMachines):
             shut.result()
         access.unpin("azure", vm.id)
 
+    def had(self, runner: str) -> bool:
+        """Whoever asks sees all VMs there are: one that has none any more had one here."""
+        return True
+
     def halves(self) -> Sequence[Leftover]:
         """Interfaces, addresses, disks and ssh rules of VMs that are gone."""
         return halves.find(self._session, self._settings)

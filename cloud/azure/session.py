@@ -46,6 +46,9 @@ CAPACITY = (
 )
 """There is no room for a VM of that size in that place; for another size, or in another place, there may be."""
 
+QUOTA = ("OperationNotAllowed", "QuotaExceeded")
+"""We may have no more of that size; of another one perhaps. The first of them has other meanings, without that word."""
+
 CODES: dict[str, tuple[type[KitError], str]] = {
     **dict.fromkeys(("AuthorizationFailed", "LinkedAuthorizationFailed"), (NotAllowed, RIGHTS)),
     **dict.fromkeys(
@@ -63,7 +66,7 @@ CODES: dict[str, tuple[type[KitError], str]] = {
         (TemporaryError, _LATER),
     ),
     # What Azure calls OperationNotAllowed is of a VM nearly always its quota of processors.
-    **dict.fromkeys(("OperationNotAllowed", "QuotaExceeded"), (KitError, _QUOTA)),
+    **dict.fromkeys(QUOTA, (KitError, _QUOTA)),
 }
 """The kind of error that a code means, and what to do."""
 

@@ -69,6 +69,8 @@ class LocalMachines:
     def create(self, order: Order) -> Vm:
         """A VM on an overlay of the image. It is whole, with its tags, before its process begins."""
         self._size(order.size)
+        if runner := order.tags.get(names.RUNNER):
+            self._store.remember(runner)
         folder = self._store.machines / f"{order.name}-{wait.clock.token()}"
         with replaced(folder) as fresh:
             fresh.mkdir(mode=0o700)
@@ -163,6 +165,10 @@ class LocalMachines:
         folder = self._store.machines / vm.id
         with _held(folder):
             remove(folder)
+
+    def had(self, runner: str) -> bool:
+        """Whether it was made here: other machines have runners of their own, and we do not see their VMs."""
+        return self._store.remembers(runner)
 
     def halves(self) -> Sequence[Leftover]:
         """Folders of machines that were never finished, or whose removal was not."""
@@ -324,7 +330,7 @@ def _public(key: Path) -> str:
 def _console(folder: Path) -> str:
     try:
         return (folder / "console.log").read_text(errors="replace")
-    except FileNotFoundError:
+    except OSError:
         return ""
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from cloud import names, ssh, userdata, wait
 from cloud.base import Cloud, Machine, Vm
+from cloud.errors import KitError
 from cloud.runners.reaping import expires
 
 
@@ -14,14 +16,24 @@ def resume(vm: Vm, awake: timedelta, cloud: Cloud) -> Vm:
 
     Raises:
         TimedOut: it does not answer ssh.
+        KitError: it can't be started or reached. In each case one that did not run before is stopped again.
     """
+    slept = vm.state in ("stopped", "stopping")
     until = wait.clock.now() + awake
-    vm = cloud.machines.resume(cloud.machines.tag(vm, {names.RESUMED: names.moment(until)}))
-    machine = cloud.machines.reach(vm)
-    ssh.answers(machine)
-    # In the VM as well, for where no reaper comes by, and since the end that it was given first may be near.
-    _ends(machine, until, check=False)
-    return cloud.machines.read(vm)
+    vm = cloud.machines.tag(vm, {names.RESUMED: names.moment(until)})
+    try:
+        vm = cloud.machines.resume(vm)
+        machine = cloud.machines.reach(vm)
+        ssh.answers(machine)
+        # In the VM as well, for where no reaper comes by, and since the end that it was given first may be near.
+        _ends(machine, until, check=False)
+        return cloud.machines.read(vm)
+    except BaseException:
+        if slept:
+            # Why it failed is what is to be told. What can't be stopped now `reap` stops: its tag says when.
+            with suppress(KitError):
+                cloud.machines.stop(vm)
+        raise
 
 
 def extend(vm: Vm, longer: timedelta, cloud: Cloud) -> Vm:
@@ -32,7 +44,8 @@ def extend(vm: Vm, longer: timedelta, cloud: Cloud) -> Vm:
     """
     now = wait.clock.now()
     until = max(expires(vm) or now, now) + longer
-    vm = cloud.machines.tag(vm, {names.EXPIRES: names.moment(until), names.DOOMED: None})
+    marks = {names.EXPIRES: names.moment(until), names.EXTENDED: names.moment(now)}
+    vm = cloud.machines.tag(vm, {**marks, names.DOOMED: None})
     if vm.state == "running":
         _ends(cloud.machines.reach(vm), until)
     return vm

@@ -76,8 +76,10 @@ def reap(what: Due, cloud: Cloud, github: Github | None) -> None:
             cloud.machines.tag(what.vm, {names.RESUMED: None})
 
 
-def orphans(entries: Sequence[Runner], vms: Sequence[Vm], cloud: str) -> list[Runner]:
+def orphans(entries: Sequence[Runner], vms: Sequence[Vm], cloud: Cloud) -> list[Runner]:
     """GitHub's entries of runners whose VM in that cloud is gone: offline, by a label of ours, and of none of its VMs.
+
+    VMs that the cloud does not show us, as those of another machine, are none that are gone.
 
     One that was never online may be of a VM that is just being made; GitHub drops it after a day by itself.
     """
@@ -89,5 +91,6 @@ def orphans(entries: Sequence[Runner], vms: Sequence[Vm], cloud: str) -> list[Ru
         and not entry.busy
         and entry.version
         and entry.name not in known
-        and any(names.is_label(label) == cloud for label in entry.labels)
+        and any(names.is_label(label) == cloud.name for label in entry.labels)
+        and cloud.machines.had(entry.name)
     ]

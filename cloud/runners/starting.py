@@ -326,7 +326,8 @@ def _take_back(
     """Leave nothing of a start that failed. What can't be ended now is tagged, and `reap` ends it."""
     try:
         if vm is not None:
-            for line in cloud.machines.boot_log(vm).splitlines()[-40:]:
+            # Who has stopped us waits for no console.
+            for line in () if wait.interrupted() else cloud.machines.boot_log(vm).splitlines()[-40:]:
                 progress.line(f"console: {line}")
             ending.end(vm, cloud, github)
         elif told and told.jit and github and (runner := github.runner(told.name)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from cloud import keep, names, wait
@@ -25,15 +25,26 @@ class Stopped:
 
 
 def verdict(vm: Vm, needs: Mapping[str, str] | None, github: Github, jobs: Sequence[Job] | None) -> keep.Verdict:
-    """Whether a VM is kept. `jobs` are those of its run's last attempt; None: nobody can tell."""
-    label = vm.tags.get(names.LABEL, "")
+    """Whether a VM is kept. `jobs` are those of its run's last attempt; None: nobody can tell.
+
+    One that an earlier attempt has kept, and that somebody looks into or has extended since, stays.
+    """
+    label, tags = vm.tags.get(names.LABEL, ""), vm.tags
+    before = keep.Verdict(True, tags[names.KEPT], tags.get(names.JOB, "")) if names.KEPT in tags else None
+    if before and (names.EXTENDED in tags or _looked_into(vm)):
+        return replace(before, stays=True)
     if jobs is None or not label:
-        return keep.decide(label, needs, None)
+        return keep.decide(label, needs, None, before)
     try:
-        return keep.decide(label, needs, [_seen(job, label, github) for job in jobs])
+        return keep.decide(label, needs, [_seen(job, label, github) for job in jobs], before)
     except KitError as problem:
         why = "GitHub does not tell whether a job hit its time limit"
-        return keep.Verdict(True, why, warning=f"{why}: kept ({problem.message})")
+        warning = f"{why}: kept ({problem.message})"
+        return replace(before, warning=warning, stays=True) if before else keep.Verdict(True, why, warning=warning)
+
+
+def _looked_into(vm: Vm) -> bool:
+    return vm.state == "running" and names.RESUMED in vm.tags
 
 
 def _seen(job: Job, label: str, github: Github) -> keep.Job:
@@ -72,10 +83,14 @@ def stop(
     if not decided.keep:
         ending.end(vm, cloud, github)
         return Stopped(vm, False, decided.why, decided.warning)
-    expires = wait.clock.now() + keep_for
-    marks = {names.KEPT: decided.why, names.JOB: decided.job, names.EXPIRES: names.moment(expires)}
-    # First of all: whatever comes, it says why it is there and until when.
-    vm = cloud.machines.tag(vm, {**names.tag_values(marks), names.DOOMED: None, names.RESUMED: None})
+    if decided.stays and _looked_into(vm):
+        return Stopped(vm, True, decided.why, decided.warning)
+    if not decided.stays:
+        expires = wait.clock.now() + keep_for
+        marks = {names.KEPT: decided.why, names.JOB: decided.job, names.EXPIRES: names.moment(expires)}
+        gone = dict.fromkeys((names.DOOMED, names.RESUMED, names.EXTENDED))
+        # First of all: whatever comes, it says why it is there and until when.
+        vm = cloud.machines.tag(vm, {**names.tag_values(marks), **gone})
     trouble: KitError | None = None
     idle = True
     try:

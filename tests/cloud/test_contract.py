@@ -6,7 +6,7 @@ This machine's VMs boot; those of AWS and Azure are on paper, behind their own S
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,8 @@ class Place:
 
     cloud: Cloud
     size: str
+    mute: Callable[[], None]
+    """Let nobody read a console any more."""
 
     @property
     def image(self) -> Image:
@@ -71,7 +73,13 @@ def local(built: Built, folder: Path) -> Iterator[Place]:
     shutil.copytree(built.toolkit.store, folder / "store")
     settings = _settings.load({**built.toolkit.settings, "KM_LOCAL__STORE": str(folder / "store")})
     cloud = connect("local", settings)
-    yield Place(cloud, "1x256")
+
+    def mute() -> None:
+        for file in folder.glob("store/machines/*/console.log"):
+            file.unlink()
+            file.mkdir()
+
+    yield Place(cloud, "1x256", mute)
     for vm in cloud.machines.list():
         cloud.machines.erase(vm)
 
@@ -83,7 +91,13 @@ def far(name: str, folder: Path) -> Iterator[Place]:
             patched.setenv(key, text)
         # Somebody who may make networks, too.
         world.ec2.policies = (POLICY, POLICY.with_name("aws-network.json"))
-        yield Place(connect(name, _settings.load()), "")
+
+        def mute() -> None:
+            world.ec2.denied.add("ec2:GetConsoleOutput")
+            console = "Microsoft.Compute/virtualMachines/retrieveBootDiagnosticsData/action"
+            world.arm.fails(console, "AuthorizationFailed", 403, times=99)
+
+        yield Place(connect(name, _settings.load()), "", mute)
         assert world.ec2.refused == world.arm.refused == []
 
 
@@ -135,6 +149,12 @@ def test_a_vm_that_is_gone_is_not_found(place: Place) -> None:
         assert machines.read(vm).state == "gone"
     except NotFound:
         pass  # not every cloud remembers
+
+
+def test_a_console_that_can_not_be_read_is_an_empty_one(place: Place) -> None:
+    vm = place.cloud.machines.create(place.order())
+    place.mute()
+    assert place.cloud.machines.boot_log(vm) == ""
 
 
 def test_what_can_not_be_ordered_is_refused_and_nothing_is_made(place: Place) -> None:

@@ -201,6 +201,44 @@ class TestAVmOfWhichGithubTellsNoJobs:
         assert decided.keep and decided.why == "needs could not be read" and "nobody knows" in decided.warning
 
 
+BEFORE = Verdict(True, "job test-km failed at step Boot", "https://github.com/kontainapp/km/actions/runs/1/job/2")
+STAYS = replace(BEFORE, stays=True)
+
+
+class TestAVmThatAnEarlierAttemptHasKept:
+    def test_is_destroyed_when_its_jobs_went_well_this_time(self) -> None:
+        skipped = replace(GREEN, conclusion="skipped")
+        assert not keep.decide(EC2, None, [GREEN, skipped], BEFORE).keep
+        assert not keep.decide(EC2, {"start": "success", "test-km": "success"}, None, BEFORE).keep
+
+    @pytest.mark.parametrize("conclusion", ["cancelled", "skipped", "stale", None])
+    def test_stays_as_it_is_when_the_attempt_was_cancelled(self, conclusion: str | None) -> None:
+        cancelled = replace(GREEN, conclusion=conclusion)
+        assert keep.decide(EC2, {"test-km": "cancelled"}, [cancelled], BEFORE) == STAYS
+        assert keep.decide(EC2, {"test-km": "cancelled"}, [], BEFORE) == STAYS
+
+    def test_stays_as_it_is_when_one_of_two_jobs_was_cancelled(self) -> None:
+        jobs = [GREEN, replace(GREEN, name="other", conclusion="cancelled")]
+        assert keep.decide(EC2, {}, jobs, BEFORE) == STAYS
+
+    def test_stays_as_it_is_when_only_another_clouds_jobs_went_well(self) -> None:
+        assert keep.decide(EC2, {"test-azure": "success"}, [replace(GREEN, labels=[AZURE])], BEFORE) == STAYS
+        assert keep.decide(EC2, {"test-azure": "success", "test-ec2": "skipped"}, None, BEFORE) == STAYS
+
+    def test_is_kept_for_what_failed_last(self) -> None:
+        assert keep.decide(EC2, {}, [RED], BEFORE) == keep.decide(EC2, {}, [RED])
+
+    def test_stays_as_it_is_with_a_warning_when_nothing_can_be_read(self) -> None:
+        decided = keep.decide(EC2, None, None, BEFORE)
+        assert replace(decided, warning="") == STAYS and "nobody knows" in decided.warning
+
+    @given(st.none() | needs_told, st.none() | jobs_of(EC2, AZURE))
+    def test_is_never_destroyed_where_another_one_would_be_kept(
+        self, needs: dict[str, str] | None, jobs: list[Job] | None
+    ) -> None:
+        assert keep.decide(EC2, needs, jobs, BEFORE).keep >= keep.decide(EC2, needs, jobs).keep
+
+
 @pytest.mark.parametrize(("kept", "why"), [(True, "asked for by --keep"), (False, "asked for by --destroy")])
 def test_what_was_asked_for_is_done(kept: bool, why: str) -> None:
     assert keep.asked(kept) == Verdict(kept, why)

@@ -163,8 +163,8 @@ def a_start(world: World, server: str, run: str, ran: Ran, out: dict[str, Any]) 
         label = out["run-ons"][WORDS[cloud]]
         if label and (label not in there or label not in online):
             yield f"{cloud}: a label is out without a runner"
-        if not label and any(vm["cloud"] == cloud for vm in there.values()) and "taken back" not in ran.err:
-            yield f"{cloud}: a VM without a word: {ran.err[-200:]}"
+        if not label and (left := [vm["id"] for vm in there.values() if vm["cloud"] == cloud]):
+            yield f"{cloud}: {left} is left behind: {ran.err[-900:]}"
         if not label and server in CLOUDS and server != cloud:
             yield f"{cloud}: {server}'s fault took its runner: {ran.err[-300:]}"
     if (ran.code == 0) != any(out["run-ons"].values()):

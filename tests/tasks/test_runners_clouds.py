@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from cloud import names, ssh
+from cloud.errors import TimedOut
+from cloud.local.store import Store
 from tests.fakes.ec2 import SECRET
 from tests.fakes.github import ACTIONS
 from tests.toolkit import Ran, Toolkit
@@ -85,10 +87,27 @@ class TestAStart:
 
     def test_defect_3_whose_vm_azure_refuses_at_the_last_moment_leaves_nothing_there(self, world: World) -> None:
         quota = "exceeding approved Total Regional Cores quota. Current Limit: 50, Current Usage: 50"
-        world.arm.fails("Microsoft.Compute/virtualMachines/write", "OperationNotAllowed", 409, message=quota)
+        world.arm.fails("Microsoft.Compute/virtualMachines/write", "OperationNotAllowed", 409, times=9, message=quota)
         ran, out = world.step(*START)
         assert ran.code == 0 and out["run-ons"]["azure"] == "" and "quota" in out["status"]["azure"]["reason"]
         assert world.arm.existing() == [] and [vm["cloud"] for vm in world.vms()] == ["aws"]
+
+    @pytest.mark.parametrize(("code", "status"), [("UnauthorizedOperation", 403), ("RequestLimitExceeded", 503)])
+    def test_whose_console_nobody_may_read_tells_why_it_failed_and_leaves_nothing(
+        self, world: World, code: str, status: int
+    ) -> None:
+        world.ec2.fails("GetConsoleOutput", code, status, times=9999)
+        world.player.broken = {"ec2-runner"}
+        ran, out = world.step("runners.start", "--cloud", "aws", "--timeout", "30s")
+        assert ran.code == 1 and "online at GitHub: not within 30 s" in out["status"]["ec2"]["reason"], ran.err
+        assert "left behind: nothing" in ran.err and world.existing() == []
+
+    def test_whose_console_nobody_may_read_is_ready_as_any_other(self, world: World) -> None:
+        assert world.ec2.paper is not None
+        world.player.plays(world.ec2.paper, 0.5)  # there is time to look at it before
+        world.ec2.fails("GetConsoleOutput", "UnauthorizedOperation", 403, times=9999)
+        started(world)
+        assert "ec2:GetConsoleOutput" in world.ec2.actions()
 
     def test_defect_24_gives_no_later_step_of_its_job_a_key(self, world: World, tmp_path: Path) -> None:
         environment, path = tmp_path / "environment", tmp_path / "path"
@@ -187,6 +206,95 @@ class TestAStop:
         world.ec2.faults.clear()
         world.arm.faults.clear()
         assert [vm["cloud"] for vm in world.vms()] == [{"ec2": "aws", "azure": "azure"}[away]]
+
+
+class TestALaterAttempt:
+    """What becomes of the VM that the first one has kept, when the second one's jobs came to that."""
+
+    def ended(self, world: World, conclusion: str, *between: str) -> dict[str, str]:
+        """States of the VMs by id, after the second attempt, of which the first VM is the kept one."""
+        label = started(world)["ec2"]
+        world.hub.add_job("test", "failure", labels=[label], run=4711)
+        assert world.step("runners.stop", "--cloud", "aws")[0].code == 0
+        (self.kept,) = world.vms("aws")
+        if between:
+            assert world.run(*between[:1], "--cloud", "aws", "4711", *between[1:]).code == 0
+        (self.before,) = world.vms("aws")
+        assert world.step("runners.start", "--cloud", "aws", attempt="2")[1]["run-ons"]["ec2"] == label
+        world.hub.add_job("test", conclusion, labels=[label], run=4711, attempt=2)
+        ran, _ = world.step("runners.stop", "--cloud", "aws", attempt="2")
+        assert ran.code == 0, ran.err
+        return {vm["id"]: vm["state"] for vm in world.vms("aws")}
+
+    def test_defect_26_that_went_well_ends_it(self, world: World) -> None:
+        assert self.ended(world, "success") == {}
+
+    def test_that_was_cancelled_leaves_it_as_it_is(self, world: World) -> None:
+        assert self.ended(world, "cancelled") == {self.kept["id"]: "stopped"}
+        assert world.vms("aws") == [self.before]
+
+    @pytest.mark.parametrize("conclusion", ["success", "failure"])
+    def test_leaves_it_as_it_is_where_somebody_has_extended_it(self, world: World, conclusion: str) -> None:
+        assert self.ended(world, conclusion, "runners.extend", "20d")[self.kept["id"]] == "stopped"
+        assert self.before in world.vms("aws") and self.before["expires"] > self.kept["expires"]
+
+    @pytest.mark.parametrize("conclusion", ["success", "failure"])
+    def test_leaves_it_as_it_is_where_somebody_is_in_it(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, conclusion: str
+    ) -> None:
+        monkeypatch.setattr(ssh, "answers", lambda machine: None)
+        monkeypatch.setattr(ssh, "run", lambda machine, remote, **_: None)
+        assert self.ended(world, conclusion, "runners.resume")[self.kept["id"]] == "running"
+        assert self.before in world.vms("aws")
+        assert world.step(*STOP, "--destroy")[0].code == 0  # who asks for that gets it
+        assert world.vms("aws") == []
+
+    def test_ends_it_where_it_was_extended_before_it_was_kept(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ssh, "run", lambda machine, remote, **_: None)
+        started(world)
+        assert world.run("runners.extend", *BOTH, "4711", "1h").code == 0
+        assert self.ended(world, "success") == {}
+
+
+class TestWhatFails:
+    """Whatever it was, the last line says what there still is, having looked."""
+
+    @pytest.mark.parametrize("words", [("runners.resume", *BOTH, "4711"), ("runners.ssh", "--cloud", "aws", "4711")])
+    def test_of_a_resume_leaves_the_vms_stopped_and_says_until_when_they_stay(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+    ) -> None:
+        def never(machine: object) -> None:
+            raise TimedOut("ssh: not within 180 s")
+
+        started(world)
+        assert world.step(*STOP, "--keep")[0].code == 0
+        monkeypatch.setattr(ssh, "answers", never)
+        ran = world.run(*words)
+        assert ran.code == 1 and "ssh: not within 180 s" in ran.err
+        last = ran.err.splitlines()[-1]
+        assert last.startswith("left behind: ") and "./inv runners.reap ends it then" in last
+        clouds = [word for word in words if word in CLOUDS]
+        for vm in world.vms(*clouds):
+            assert vm["state"] == "stopped" and f"{vm['id']} (stopped, until {vm['expires'][:10]} " in last
+        assert [each for each in world.ec2.existing() if each.startswith("sg-")] == []
+
+    def test_of_a_stop_says_that_nothing_is_left_or_what(self, world: World) -> None:
+        started(world)
+        world.hub.fails("* /repos/*", 502, times=99)
+        ran, _ = world.step(*STOP, "--keep")
+        assert ran.code == 5 and ran.err.count("(stopped, until ") == 2 == len(world.vms()), ran.err
+        assert ran.err.splitlines()[-1].startswith("left behind: ")
+        ran, _ = world.step(*STOP, "--destroy")
+        assert ran.code == 5 and ran.err.splitlines()[-1] == "left behind: nothing"
+
+    def test_of_a_vm_that_can_not_be_looked_at_says_that(self, world: World) -> None:
+        started(world)
+        (vm,) = world.vms("aws")
+        world.ec2.fails_at(3, "denied", times=99)
+        ran, _ = world.step("runners.stop", "--cloud", "aws", "--keep")
+        assert ran.code == 4 and f"left behind: {vm['id']} (could not be looked at): " in ran.err, ran.err
 
 
 class TestRoom:
@@ -292,6 +400,15 @@ class TestTheReaper:
         assert gone not in world.hub.runners
         assert {entry.name for entry in world.hub.runners} >= {other.name, young.name}
         assert len(world.hub.runners) == 4
+
+    def test_on_a_machine_leaves_the_entries_of_other_machines_alone(self, world: World) -> None:
+        label = names.label("local", names.Run("a/b", "X", "1", "9", "1"))
+        ours, theirs = (world.hub.add_runner(name, labels=[label], online=False) for name in ("ours", "theirs"))
+        store = Store.at(str(world.home / "store"))
+        store.remember("ours")
+        reap = ("runners.reap", "--cloud", "local")
+        assert world.run(*reap, KM_LOCAL__STORE=str(store.root)).code == 0
+        assert ours not in world.hub.runners and theirs in world.hub.runners
 
 
 class TestAtOnce:

@@ -199,12 +199,31 @@ class TestRoom:
             assert f"{size} in {zone} (InsufficientInstanceCapacity)" in refused.value.message
         assert ec2.existing() == []
 
-    def test_ends_at_a_quota_at_once(self, ec2: Ec2, cloud: AwsCloud) -> None:
+    def test_of_the_quota_is_there_for_a_smaller_type_where_a_larger_one_is_too_much(
+        self, ec2: Ec2, cloud: AwsCloud
+    ) -> None:
+        ec2.vcpus = 5
+        assert cloud.machines.create(order(ec2, "m5.2xlarge,m5.xlarge")).size == "m5.xlarge"
+        assert places(ec2) == [("m5.2xlarge", ZONES[0]), ("m5.xlarge", ZONES[0])]  # no zone has another quota
+
+    def test_that_the_quota_has_for_no_type_is_told_in_ec2s_words(self, ec2: Ec2, cloud: AwsCloud) -> None:
         ec2.vcpus = 7
         cloud.machines.create(order(ec2))
+        ec2.calls.clear()
         with pytest.raises(KitError, match="VcpuLimitExceeded") as refused:
             cloud.machines.create(order(ec2))
-        assert "Service Quotas" in refused.value.hint and len(asked(ec2)) == 2
+        assert not isinstance(refused.value, TemporaryError) and "Service Quotas" in refused.value.hint
+        assert places(ec2) == [(size, ZONES[0]) for size in TYPES]
+
+    def test_that_is_nowhere_for_one_type_and_in_no_quota_for_another_is_temporary_and_names_both(
+        self, ec2: Ec2, cloud: AwsCloud
+    ) -> None:
+        ec2.vcpus = 5
+        ec2.fails("RunInstances", "InsufficientInstanceCapacity", 500, times=3)
+        with pytest.raises(TemporaryError) as refused:
+            cloud.machines.create(order(ec2, "m5.xlarge,m5.2xlarge"))
+        assert all(f"m5.xlarge in {zone} (Insuff" in refused.value.message for zone in ZONES)
+        assert "m5.2xlarge (quota: VcpuLimitExceeded)" in refused.value.message and ec2.existing() == []
 
     @pytest.mark.parametrize(
         ("code", "kind"), [("InvalidParameterValue", AwsError), ("UnauthorizedOperation", NotAllowed)]

@@ -9,7 +9,7 @@ import pytest
 from cloud import keep, names, runners, ssh, wait
 from cloud.aws.cloud import AwsCloud
 from cloud.base import Vm
-from cloud.errors import NotFound, TemporaryError
+from cloud.errors import Interrupted, NotFound, TemporaryError, TimedOut
 from cloud.progress import Silent
 from cloud.runners import NotReady
 from tests.cloud.aws.conftest import Quick
@@ -113,3 +113,35 @@ def test_a_vm_that_never_answers_is_taken_back(ec2: Ec2, cloud: AwsCloud, monkey
     with pytest.raises(NotReady, match="another checksum"):
         start(cloud)
     assert ec2.existing() == []
+
+
+def test_a_start_that_is_interrupted_is_taken_back_without_a_look_at_its_console(
+    ec2: Ec2, cloud: AwsCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(machine: object) -> None:
+        wait.interrupt()
+        wait.pause(1)
+
+    monkeypatch.setattr(ssh, "answers", stopped)
+    with pytest.raises(Interrupted):
+        start(cloud)
+    assert ec2.existing() == [] and "ec2:GetConsoleOutput" not in ec2.actions()
+
+
+@pytest.mark.parametrize("ran", [False, True])
+def test_a_resume_that_nobody_answers_stops_the_vm_again_if_it_was_stopped(
+    ec2: Ec2, cloud: AwsCloud, monkeypatch: pytest.MonkeyPatch, ran: bool
+) -> None:
+    vm = runners.stop(start(cloud), keep.asked(True), timedelta(days=7), cloud, None, Silent()).vm
+    if ran:
+        vm = runners.resume(vm, timedelta(hours=4), cloud)
+
+    def never(machine: object) -> None:
+        wait.until(lambda: None, what="ssh", timeout=60)
+
+    monkeypatch.setattr(ssh, "answers", never)
+    with pytest.raises(TimedOut, match="ssh"):
+        runners.resume(vm, timedelta(hours=4), cloud)
+    assert cloud.machines.read(vm).state == ("running" if ran else "stopped")
+    doors = [each for each in ec2.existing() if each.startswith("sg-")]
+    assert len(doors) == ran and names.KEPT in cloud.machines.read(vm).tags

@@ -140,11 +140,40 @@ class TestWhereThereIsNoRoom:
         assert all(f"{size} ({code})" in told.value.message for size in (D4, D4D, V4, V3))
         assert arm.existing() == []
 
-    def test_because_of_a_quota_no_other_size_is_tried(self, arm: Arm, cloud: AzureCloud) -> None:
+    @pytest.mark.parametrize("told", ["", "QuotaExceeded"])
+    def test_because_of_the_quota_of_its_family_the_next_size_is_tried(self, arm: Arm, told: str) -> None:
+        cloud = opened(arm, zones="1,3")
+        prepare(cloud)
+        if told:
+            arm.fails(VM_WRITE, told, 409, message="Family quota is exceeded")
+        else:
+            arm.families = {"standardDSv5Family": 3}
+        assert cloud.machines.create(order(arm)).size == D4D
+        assert tried(arm) == [(D4, "1"), (D4D, "1")]  # no zone has another quota
+
+    def test_because_of_a_quota_of_each_size_is_told_in_azures_words(self, arm: Arm, cloud: AzureCloud) -> None:
         arm.cores = 3
         with pytest.raises(KitError, match="Total Regional Cores quota") as told:
             cloud.machines.create(order(arm))
         assert not isinstance(told.value, TemporaryError) and "Quotas in the portal" in told.value.hint
+        assert "Current Limit: 3" in told.value.message
+        assert [size for size, _ in tried(arm)] == [D4, D4D, V4, V3] and arm.existing() == []
+
+    def test_for_one_size_and_no_quota_for_another_is_temporary_and_names_both(
+        self, arm: Arm, cloud: AzureCloud
+    ) -> None:
+        arm.families = {"standardDSv5Family": 3}
+        arm.fails(VM_WRITE, "SkuNotAvailable", 409, skip=1)
+        with pytest.raises(TemporaryError) as told:
+            cloud.machines.create(order(arm, size=f"{D4},{V3}"))
+        assert f"{D4} (quota: OperationNotAllowed), {V3} (SkuNotAvailable)" in told.value.message
+
+    def test_because_azure_does_not_allow_something_else_no_other_size_is_tried(
+        self, arm: Arm, cloud: AzureCloud
+    ) -> None:
+        arm.fails(VM_WRITE, "OperationNotAllowed", 409, message="The VM is not deallocated.")
+        with pytest.raises(KitError, match="not deallocated"):
+            cloud.machines.create(order(arm))
         assert len(tried(arm)) == 1 and arm.existing() == []
 
 
