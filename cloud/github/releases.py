@@ -87,10 +87,6 @@ class Tagged:
     """It is an object of git's with a message, which names the commit; else it is the commit."""
 
 
-class Taken(KitError):
-    """A tag has the draft of another commit."""
-
-
 # What GitHub writes, as far as we read it.
 
 
@@ -155,19 +151,18 @@ class Releases:
     def draft(self, tag: str, commit: str, name: str, text: str, *, prerelease: bool, moves: bool = True) -> Release:
         """A draft of that tag with that name and text, new or made to fit; the published one as it is, if there is one.
 
-        Unless it `moves`, a draft of another commit stays what it is.
+        Unless it `moves`, one of another commit is as it is, too.
 
         Raises:
             InputError: the tag is none that GitHub takes.
-            Taken: the draft is another commit's, and stays that.
         """
         if not _TAG.fullmatch(tag) or _COMMIT.fullmatch(tag):
             raise InputError(f"{tag!r} is no tag", hint="as v1.2.3: letters, digits and ._+/-")
         wanted: dict[str, str | bool] = {"target_commitish": commit, "name": name, "body": text}
         wanted["prerelease"] = prerelease
         found = self._find(tag) or self._only(self._made(tag, {"tag_name": tag, "draft": True, **wanted}))
-        if found.draft and found.target_commitish != commit and not moves:
-            raise Taken(f"{tag} of {self._calls.slug} is of {found.target_commitish[:10]} by now", hint=LATER)
+        if found.target_commitish != commit and not moves:
+            return _release(found)
         told = (found.target_commitish, found.name or "", found.body or "", found.prerelease)
         if found.draft and told != (commit, name, text, prerelease):
             found = self._changed(found.id, wanted, f"change the draft {tag} of {self._calls.slug}")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud import wait
-from cloud.errors import InputError
+from cloud.errors import InputError, TemporaryError
 from packer import version
 from packer.version import Version
 from tests import act
@@ -89,13 +89,18 @@ class TestEverythingElse:
         ]
         assert decided(checkout=at(), edges=there) == "0.1.0-edge.20261101.4"
 
-    def test_that_the_manifest_has_already_is_not_looked_up(self) -> None:
+    def test_that_the_manifest_has_stays_where_one_can_not_look(self) -> None:
         noted = Version("0.1.0-edge.20261101.4", HERE)
 
-        def never() -> Iterable[Version]:
-            raise AssertionError
+        def away() -> Iterable[Version]:
+            raise TemporaryError("GitHub does not answer")
 
-        assert version.decide("", at(), noted, never, "0.1.0") == noted
+        assert version.decide("", at(), noted, away, "0.1.0") == noted
+
+    def test_that_another_commit_was_drafted_with_gets_the_next_number(self) -> None:
+        noted = Version("0.1.0-edge.20261129.1", HERE)
+        first = Version("0.1.0-edge.20261129.1", "c" * 40)
+        assert decided(checkout=at(), noted=noted, edges=[first]) == "0.1.0-edge.20261129.2"
 
     def test_with_a_manifest_of_another_commit_is_another_one(self) -> None:
         assert decided(checkout=at(), noted=Version("0.1.0-edge.20261101.4", OTHER)) == "0.1.0-edge.20261129.1"
