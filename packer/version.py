@@ -125,8 +125,13 @@ def decide(
         parse(noted.text)
         return noted
     released = [tag for tag in checkout.tags if tag.startswith("v") and _VERSION.fullmatch(tag[1:])]
+    if len(released) > 1:
+        tags = ", ".join(sorted(released, key=_rank))
+        raise InputError(
+            f"{checkout.folder} is at several releases: {tags}", hint="--version, or RELEASE_TAG, says which is meant"
+        )
     if released:
-        return Version(max(released, key=_rank)[1:], checkout.commit)
+        return Version(released[0][1:], checkout.commit)
     if noted and noted.edge and noted.commit == checkout.commit and _free(noted, edges):
         return noted
     there = [each for each in edges() if each.edge]

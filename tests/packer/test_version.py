@@ -58,9 +58,12 @@ class TestATagAtHead:
         assert decided(checkout=at("v1.2.3")) == "1.2.3"
         assert not Version("1.2.3", HERE).edge and not Version("1.2.3", HERE).prerelease
 
-    def test_of_several_the_greatest_is_meant(self) -> None:
-        assert decided(checkout=at("v1.2.3", "v1.10.0", "v1.10.0-rc.2", "v1.9.9", "nightly", "vacation")) == "1.10.0"
-        assert decided(checkout=at("v1.0.0-rc.2", "v1.0.0-rc.10", "v1.0.0-beta.11")) == "1.0.0-rc.10"
+    def test_of_several_has_to_be_named(self) -> None:
+        """What is published can't be taken back: which of them is no matter of taste."""
+        here = at("v1.2.3", "v1.10.0", "v1.10.0-rc.10", "v1.10.0-rc.2", "v1.9.9", "nightly", "vacation")
+        refused("v1.2.3, v1.9.9, v1.10.0-rc.2, v1.10.0-rc.10, v1.10.0", "--version", checkout=here)
+        assert decided("v1.10.0-rc.2", here) == "1.10.0-rc.2"
+        assert decided(checkout=at("v1.2.3", "nightly")) == "1.2.3"
 
     def test_that_is_no_version_is_none(self) -> None:
         assert decided(checkout=at("v1", "release-1.2.3", "v01.2.3")) == "0.1.0-edge.20261129.1"
