@@ -355,6 +355,21 @@ def test_a_release_is_of_the_tag_that_was_asked_for(ref: str, tag: str, tmp_path
     assert said == tag
 
 
+def test_a_login_lasts_as_long_as_a_caller_says() -> None:
+    """Else what takes longer than an hour outlives it."""
+    assert read(OURS["release.yml"])[True]["workflow_call"]["inputs"]["aws-role-seconds"]["default"] == 3600
+    told = {
+        name: [step["with"]["aws-role-seconds"] for step in steps(name) if "aws-role-seconds" in step.get("with", {})]
+        for name in ("release.yml", "l0base.yml")
+    }
+    assert told == {
+        "release.yml": ["${{ inputs.aws-role-seconds }}"],
+        "l0base.yml": ["${{ vars.AWS_ROLE_SECONDS || '3600' }}"],
+    }
+    (login,) = [step for step in steps("action.yml") if "aws-actions" in step.get("uses", "")]
+    assert login["with"]["role-duration-seconds"] == "${{ inputs.aws-role-seconds }}"
+
+
 @pytest.mark.parametrize(
     ("check", "text", "fault"),
     [
