@@ -84,7 +84,8 @@ def ami(
 def retire(c: Context, version: str = "", keep: int = 0, plan: bool = False, json: bool = False) -> None:
     """Remove AMIs of edges and pre-releases, with their snapshots, in every region.
 
-    Never what is for everybody or in use, and never a release. Without --version the newest edges stay.
+    Never what is for everybody or in use, and never a release. Without --version the newest edges stay. Snapshots that
+    stayed behind when their AMI went are found by their tags, and go.
 
     Example: ./inv release.retire --keep 2 --plan
     """

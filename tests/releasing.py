@@ -183,7 +183,10 @@ class Maker:
             names.FINGERPRINT: planned.build.fingerprint,
             **{f"km-{state}": moment for state in states},
         }
-        return self.ec2.register(build, **told)
+        made = self.ec2.register(build, **told)
+        parts = {key: text for key, text in told.items() if key not in (names.PROVEN, names.PROMOTED)}
+        self.ec2.mark(self.ec2.ami(made).ebs_snapshot.id, **parts)
+        return made
 
     def shelved(self, disk: bytes = b"") -> list[Path]:
         """Boxes of today's inputs, as a build leaves them."""

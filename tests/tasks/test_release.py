@@ -324,6 +324,39 @@ class TestRetire:
         assert len(built.ec2.client("ec2").describe_snapshots(OwnerIds=["self"])["Snapshots"]) == snapshots - 3
         assert built.run("retire", "--keep", "2").out == "nothing to retire\n"
 
+    def test_finds_snapshots_whose_ami_is_gone_in_every_region(self, built: Maker) -> None:
+        """A deregistered AMI whose snapshot could not be removed is no AMI that a later command would find."""
+        built.extra = {"KM_RELEASE__COPIES": "us-west-2", "KM_RELEASE__ACCOUNTS": "123456789012"}
+        built.tag("v1.2.3-rc.1")
+        assert built.run("product").code == 0
+        built.ami("proven")
+        assert built.run("ami").code == 0
+        built.ec2.fails("DeleteSnapshot", "UnauthorizedOperation", 403, times=2)
+        rc = ("--version", "v1.2.3-rc.1")
+        assert built.run("retire", *rc).code == 4
+        planned = built.run("retire", *rc, "--plan").out.splitlines()
+        assert [line.partition(" in ")[2] for line in planned] == [
+            "us-east-2, a snapshot that was left",
+            "us-west-2, a snapshot that was left",
+        ]
+        built.ec2.fails("DeleteSnapshot", "UnauthorizedOperation", 403)
+        ran = built.run("retire", "--json")
+        assert ran.code == 3 and sorted(row["state"] for row in json.loads(ran.out)) == ["could not remove", "removed"]
+        assert built.run("retire", *rc).code == 0
+        for region in ("us-east-2", "us-west-2"):
+            client = built.ec2.client("ec2", region)
+            ours = client.describe_snapshots(OwnerIds=["self"], Filters=[{"Name": "tag-key", "Values": ["km-build"]}])
+            assert ours["Snapshots"] == []
+        assert built.run("retire").out == "nothing to retire\n"
+
+    def test_leaves_the_snapshots_of_what_is_there(self, built: Maker) -> None:
+        built.extra = {"KM_RELEASE__COPIES": "us-west-2"}
+        built.tag("v1.2.3")
+        assert built.run("product").code == 0
+        built.ami("proven")
+        assert built.run("ami").code == 0
+        assert built.run("retire").out == "nothing to retire\n"
+
     def test_leaves_releases_what_runs_and_what_is_for_everybody(self, built: Maker) -> None:
         built.tag("v1.2.3")
         assert built.run("product").code == 0
