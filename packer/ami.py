@@ -56,7 +56,7 @@ class Plan:
 
     @property
     def foreign(self) -> str:
-        """Why nothing can be done for this version: it was released of another commit. Empty: it was not."""
+        """Why nothing can be done for this version: it was released of another commit or other files. Empty: it can."""
         return next((place.why for place in self.places if place.state == "stale" and not place.does), "")
 
     @property
@@ -136,7 +136,7 @@ def _build(
         "time": wait.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
     tags = {key: _filled(key, text, told) for key, text in settings.tags.items()}
-    tags |= {names.RELEASE: version.text, names.COMMIT: version.commit}
+    tags |= {names.RELEASE: version.text, names.COMMIT: version.commit, names.PRODUCT: product.mark}
     variables = {"product": str(product.folder)}
     mark = fingerprint(files, base)
     return pipeline.Plan(home.name, definition, files, base, mark, (), None, "", variables, names.tag_values(tags))
@@ -169,6 +169,10 @@ def _home(
     if given and (other := given.tags.get(names.COMMIT, version.commit)) != version.commit:
         return Place(
             region, given, "stale", (), f"{given.build} of {other[:10]} was released as {version.text}, and stays"
+        )
+    if given and build and given.tags.get(names.PRODUCT, mark := build.tags[names.PRODUCT]) != mark:
+        return Place(
+            region, given, "stale", (), f"{given.build} was released as {version.text} with other files, and stays"
         )
     if given:
         return Place(region, given, "there", (), f"{given.build}, which was released and stays")

@@ -18,6 +18,9 @@ from packer.version import Version
 
 NAME = "manifest.json"
 
+# A name without a folder, that is not the manifest's own: what a manifest names is written here as it says.
+_Name = Annotated[str, Meta(pattern=r"^(?!manifest\.json\Z)[A-Za-z0-9][A-Za-z0-9._-]*\Z", max_length=100)]
+
 
 class Item(Struct, frozen=True, forbid_unknown_fields=True):
     """A file."""
@@ -32,7 +35,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
 
     version: str
     commit: Annotated[str, Meta(pattern=r"^[0-9a-f]{40}\Z")]
-    files: dict[str, Item]
+    files: dict[_Name, Item]
     smoke: str = ""
     """The command that was run with these very files, and went well."""
 
@@ -50,11 +53,20 @@ def read(folder: Path) -> Manifest | None:
     """
     path = folder / NAME
     try:
-        return typed.read(path.read_bytes(), Manifest)
+        return parse(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as problem:
         raise InputError(f"{path}: {problem}", hint="remove it: ./inv release.product writes it anew") from problem
+
+
+def parse(content: bytes) -> Manifest:
+    """A manifest, read.
+
+    Raises:
+        ValueError, RecursionError: it is none.
+    """
+    return typed.read(content, Manifest)
 
 
 def write(folder: Path, manifest: Manifest) -> None:

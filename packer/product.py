@@ -37,6 +37,12 @@ class Product:
     sums: Mapping[str, str]
     """The checksum of each file, by its name."""
 
+    @property
+    def mark(self) -> str:
+        """One text for all of them."""
+        told = "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(self.sums.items()))
+        return hashlib.sha256(told.encode()).hexdigest()
+
 
 def check(settings: ProductSettings) -> None:
     """Whether a release can consist of these files.
@@ -104,14 +110,14 @@ def look(folder: Path, names: Sequence[str]) -> dict[str, Item]:
             _archive(folder / name, frozenset())
         elif name.endswith(".run"):
             _installer(folder / name)
-    return {name: _item(folder / name) for name in names}
+    return {name: item(folder / name) for name in names}
 
 
 _SECRETS = ("AWS_", "AZURE_", "ACTIONS_", "GH_", "GITHUB_TOKEN", "SP_", "VAGRANT_CLOUD_", "HCP_", "ATLAS_")
 
 
 def run(command: str, where: Path, folder: Path, progress: Progress, timeout: float) -> None:
-    """Run one of the product's own commands, which gets none of our secrets. PRODUCT names the folder of its files.
+    """Run one of the product's own commands, without our secrets in its environment. PRODUCT names its files' folder.
 
     Raises:
         KitError: it failed, is not there, or took too long.
@@ -161,7 +167,12 @@ def _bad(path: Path, why: str) -> InputError:
     return InputError(f"the product's {path}: {why}", hint=_AGAIN)
 
 
-def _item(path: Path) -> Item:
+def item(path: Path) -> Item:
+    """A file's sum and size.
+
+    Raises:
+        InputError: it can't be read.
+    """
     try:
         with open(path, "rb") as file:
             return Item(hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size)

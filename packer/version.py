@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloud import process, wait
-from cloud.errors import CommandFailed, InputError
+from cloud.errors import CommandFailed, InputError, Interrupted, KitError
 
 # Semantic Versioning 2.0.0, item 9, without the build metadata that neither tags nor boxes have.
 _PART = r"(?:0|[1-9][0-9]*)"
@@ -125,9 +125,14 @@ def decide(
         parse(noted.text)
         return noted
     released = [tag for tag in checkout.tags if tag.startswith("v") and _VERSION.fullmatch(tag[1:])]
+    if len(released) > 1:
+        tags = ", ".join(sorted(released, key=_rank))
+        raise InputError(
+            f"{checkout.folder} is at several releases: {tags}", hint="--version, or RELEASE_TAG, says which is meant"
+        )
     if released:
-        return Version(max(released, key=_rank)[1:], checkout.commit)
-    if noted and noted.edge and noted.commit == checkout.commit:
+        return Version(released[0][1:], checkout.commit)
+    if noted and noted.edge and noted.commit == checkout.commit and _free(noted, edges):
         return noted
     there = [each for each in edges() if each.edge]
     if ours := [each for each in there if each.commit == checkout.commit]:
@@ -152,14 +157,29 @@ def _told(
             f"v{text} is not the tag of {checkout.folder}, which is at {checkout.commit[:10]}",
             hint=f"git checkout v{text}, or without --version for an edge",
         )
-    if _edge(text) and noted != Version(text, checkout.commit):
-        other = next((each for each in edges() if each.text == text and each.commit != checkout.commit), None)
-        if other:
-            raise InputError(
-                f"{text} is of {other.commit[:10]}, and {checkout.folder} is at {checkout.commit[:10]}",
-                hint=f"git checkout {other.commit[:10]}, or without --version for an edge of this one",
-            )
-    return Version(text, checkout.commit)
+    wanted = Version(text, checkout.commit)
+    other = _other(wanted, edges) if wanted.edge and noted != wanted else None
+    if other:
+        raise InputError(
+            f"{text} is of {other.commit[:10]}, and {checkout.folder} is at {checkout.commit[:10]}",
+            hint=f"git checkout {other.commit[:10]}, or without --version for an edge of this one",
+        )
+    return wanted
+
+
+def _other(wanted: Version, edges: Callable[[], Iterable[Version]]) -> Version | None:
+    """The same edge of another commit."""
+    return next((each for each in edges() if each.text == wanted.text and each.commit != wanted.commit), None)
+
+
+def _free(noted: Version, edges: Callable[[], Iterable[Version]]) -> bool:
+    """Whether an edge is still its commit's, as far as one can look: another commit may have come first with it."""
+    try:
+        return _other(noted, edges) is None
+    except Interrupted:
+        raise
+    except KitError:
+        return True
 
 
 def _edge(text: str) -> re.Match[str] | None:

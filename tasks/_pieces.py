@@ -6,27 +6,27 @@
     box       a box for each system and provider
     github    the release at GitHub, with the files
 
-A piece that is released is never changed.
+A piece that is released is never changed. Where GitHub is a piece, the product is what GitHub has of it (`_kept`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from cloud.errors import InputError, KitError
+from cloud.errors import InputError, KitError, TemporaryError
 from packer import boxes as box_build
 from packer import manifest, version
 from packer import product as goods_of
 from packer.definition import load
 from packer.driver import Packer
 from packer.manifest import Manifest
-from tasks import _boxes, _clouds, _console, _publish
+from tasks import _boxes, _clouds, _console, _kept, _publish
 
 if TYPE_CHECKING:
     from cloud.aws.cloud import AwsCloud
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from packer.box import Box, Provider
     from packer.product import Product
     from packer.shelf import Shelf
+    from tasks._kept import Kept
     from tasks._release import Desk
     from tasks._settings import Settings
 
@@ -73,8 +74,43 @@ def _nothing(console: _console.Console) -> bool:
 # The product.
 
 
-def product(desk: Desk) -> Looked:
-    """The files, and whose they are."""
+def product(desk: Desk, kept: Kept | None, blind: KitError | None) -> Looked:
+    """The files, and whose they are. `kept` is what GitHub has, where it is asked; `blind` why that is not known."""
+    if kept and kept.manifest:
+        return _of_github(desk, kept, kept.manifest)
+    looked = _here(desk)
+    return replace(looked, act=_nothing, error=blind) if blind else looked
+
+
+def _of_github(desk: Desk, kept: Kept, told: Manifest) -> Looked:
+    """The same, where GitHub has them: these, and no others."""
+
+    def fetched(state: str, why: str) -> Looked:
+        def act(console: _console.Console) -> bool:
+            _kept.fetch(desk, kept, console.ear())
+            return True
+
+        return Looked((Row("product", str(desk.folder), state, ("fetch",), why),), act)
+
+    try:
+        files = goods_of.look(desk.folder, tuple(told.files))
+    except InputError:
+        return fetched("missing", f"{kept.where} has its files")
+    if other := [name for name in told.files if files[name] != told.files[name]]:
+        return fetched("stale", f"{other[0]} is not the one of {kept.where}, which stays")
+    noted = manifest.read(desk.folder)
+    if noted is None or (noted.of, noted.files) != (told.of, told.files):
+        return fetched("stale", f"{manifest.NAME} is not the one of {kept.where}")
+    return Looked((_whole(desk, files),), _nothing, goods_of.of(desk.folder, files))
+
+
+def _whole(desk: Desk, files: Mapping[str, manifest.Item]) -> Row:
+    size = sum(item.size for item in files.values())
+    return Row("product", str(desk.folder), "there", (), f"{len(files)} files, {size / 1e6:.0f} MB")
+
+
+def _here(desk: Desk) -> Looked:
+    """The same, where GitHub does not have them all yet."""
     settings, noted = desk.settings.product, manifest.read(desk.folder)
     build = tuple(settings.build) if desk.checkout else ()
 
@@ -88,8 +124,7 @@ def product(desk: Desk) -> Looked:
     except InputError as problem:
         return looked("missing", ("build",) if build else (), problem.message)
     if noted and noted.of == desk.version and noted.files == files:
-        size = sum(item.size for item in files.values())
-        return looked("there", (), f"{len(files)} files, {size / 1e6:.0f} MB", found)
+        return Looked((_whole(desk, files),), _nothing, found)
     if noted is None:
         return looked("stale", ("build",) if build else ("note",), f"nothing says that they are of {desk.version.text}")
     if noted.of != desk.version:
@@ -114,13 +149,13 @@ def _make(desk: Desk, commands: Sequence[str], console: _console.Console) -> boo
     return True
 
 
-def smoke(desk: Desk) -> Looked:
+def smoke(desk: Desk, kept: Kept | None = None) -> Looked:
     """Whether the files were tried; no row, where nothing is set that tries them."""
     command = desk.settings.product.smoke
     if not command:
         return Looked((), _nothing)
-    noted = manifest.read(desk.folder)
-    if noted and noted.of == desk.version and noted.smoke == command:
+    told = (manifest.read(desk.folder), kept.manifest if kept else None)
+    if any(noted and noted.of == desk.version and noted.smoke == command for noted in told):
         return Looked((Row("smoke", command, "there", (), "it went well"),), _nothing)
     why = "it was not run with these files"
     return Looked((Row("smoke", command, "missing", ("run",), why),), partial(_try, desk, command))
@@ -281,32 +316,47 @@ def _published(desk: Desk, system: _System, place: Place, shelf: Shelf, ear: _co
 # The release at GitHub.
 
 
-def github(desk: Desk, product: Product | None) -> Looked:
+def github(desk: Desk, product: Product | None, kept: Kept) -> Looked:
     """The release with its files: a draft, until somebody says that it is final."""
-    there = desk.releases.find(desk.version.tag)
+    there = kept.release
     wanted = _assets(desk) if product else {}
 
-    def looked(state: str, does: tuple[str, ...], why: str) -> Looked:
-        last = ("publish",) if desk.final and state != "released" else ()
+    def looked(state: str, does: tuple[str, ...], why: str, error: KitError | None = None) -> Looked:
+        last = ("publish",) if desk.final and state != "released" and not error else ()
         row = Row("github", f"{desk.repository} {desk.version.tag}", state, (*does, *last), why)
-        return Looked((row,), partial(_sent, desk, product, wanted) if does else _nothing)
+        return Looked((row,), partial(_sent, desk, product, wanted) if does else _nothing, error=error)
 
     if there is None:
         return looked("missing", ("draft", "upload"), "there is no release of this tag")
     has = {each.name: each.sha256 for each in there.assets if each.uploaded}
     lacking = [name for name, (_, sha256) in wanted.items() if has.get(name) not in (sha256, "")]
     if not there.draft:
-        return looked(
-            "released", (), f"without {lacking[0]}, and it stays as it is" if lacking else f"{len(has)} files"
-        )
-    if not product:
-        return looked("there", (), f"a draft of {len(has)} files; the product is not here to compare")
+        why = f"without {lacking[0]}, and it stays as it is" if lacking else f"{len(has)} files"
+        # What else is made of the product would be of other files than those that everybody has.
+        strange = not kept.manifest and any(name != manifest.NAME for name in lacking)
+        error = InputError(f"{there.tag} was released {why}", hint="make another version") if strange else None
+        return looked("released", (), why, error)
+    if kept.manifest:
+        return looked("there", (), f"a draft with {len(kept.manifest.files) + 1} files")
     if there.commit != desk.version.commit:
-        return looked("stale", ("draft", "upload"), f"a draft of another commit, {there.commit[:10]}")
+        why = f"a draft of another commit, {there.commit[:10]}"
+        if desk.version.edge:
+            return looked("stale", (), why, _taken(desk, there.commit))
+        return looked("stale", ("draft", "upload"), why)
+    if not product:
+        return looked("stale", ("upload",), f"a draft of {len(has)} files that are not all")
     if lacking:
         done = len(wanted) - len(lacking)
         return looked("stale", ("upload",), f"a draft with {done} of {len(wanted)} files")
-    return looked("there", (), f"a draft with {len(wanted)} files")
+    return looked("stale", ("upload",), f"a draft whose {manifest.NAME} is not of its files")
+
+
+def _taken(desk: Desk, commit: str) -> KitError:
+    """Two commits of one day may take the same number at once: it belongs to the one that was drafted first."""
+    return TemporaryError(
+        f"{desk.version.text} is of {commit[:10]} by now, and not of {desk.version.commit[:10]}",
+        hint="the same command takes the next number",
+    )
 
 
 def _assets(desk: Desk) -> Mapping[str, tuple[Path, str]]:
@@ -327,7 +377,10 @@ def _sent(
     told = "\n".join(f"- {name}: sha256 `{sha256}`" for name, (_, sha256) in wanted.items() if name != manifest.NAME)
     name = f"Kontain {wanted_as.text}"
     text = f"{name}, of {wanted_as.commit}.\n\n{told}\n"
-    draft = releases.draft(wanted_as.tag, wanted_as.commit, name, text, prerelease=wanted_as.prerelease)
+    moves, prerelease = not wanted_as.edge, wanted_as.prerelease
+    draft = releases.draft(wanted_as.tag, wanted_as.commit, name, text, prerelease=prerelease, moves=moves)
+    if draft.commit != wanted_as.commit and draft.draft:
+        raise _taken(desk, draft.commit)
     for number, (name, (path, sha256)) in enumerate(wanted.items(), 1):
         with ear.step(f"send {name}", number, len(wanted)):
             releases.upload(draft, path, sha256, ear)

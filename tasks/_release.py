@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloud import wait
-from cloud.errors import InputError, Interrupted, KitError
+from cloud.errors import InputError, Interrupted, KitError, TemporaryError
 from packer import manifest, product, version
-from tasks import _actions, _boxes, _clouds, _console, _images, _pieces, _report, _runners, _settings, _tools
+from tasks import _actions, _boxes, _clouds, _console, _images, _kept, _pieces, _report, _runners, _settings, _tools
 
 if TYPE_CHECKING:
     from cloud.github.releases import Releases
     from packer.version import Version
+    from tasks._kept import Kept
     from tasks._pieces import Looked, Row
     from tasks._settings import Settings
 
@@ -115,15 +116,42 @@ class Seen:
 
 def look(desk: Desk, wanted: Sequence[str], *, force: bool = False) -> list[Seen]:
     """The product, and then all that is made of it, side by side."""
-    before = [_seen("product", partial(_pieces.product, desk)), _seen("smoke", partial(_pieces.smoke, desk))]
+    kept, blind = _at_github(desk, wanted)
+    # What is made here of the product alone can still give way to what GitHub has.
+    product = partial(_pieces.product, desk, kept, blind if wanted else None)
+    before = [_seen("product", product), _seen("smoke", partial(_pieces.smoke, desk, kept))]
     goods = before[0].looked.product if before[0].looked else None
+
+    def github() -> Looked:
+        if blind:
+            raise blind
+        assert kept  # it was asked: it is wanted
+        return _pieces.github(desk, goods, kept)
+
     known: Mapping[str, Callable[[], Looked]] = {
         "ami": partial(_pieces.ami, desk, goods, force=force),
         "box": partial(_pieces.boxes, desk, goods),
-        "github": partial(_pieces.github, desk, goods),
+        "github": github,
     }
     answers = _clouds.together([partial(_seen, each, known[each]) for each in wanted], len(known))
     return [*before, *(seen or Seen(piece, None, error) for piece, (seen, error) in zip(wanted, answers, strict=True))]
+
+
+def _at_github(desk: Desk, wanted: Sequence[str]) -> tuple[Kept | None, KitError | None]:
+    """What GitHub has of the version, where that is a piece of a release; or why that is not known."""
+    if "github" not in (*wanted, *desk.settings.release.pieces):
+        return None, None
+    return _clouds.together([partial(_kept.look, desk)], 1)[0]
+
+
+def with_draft(desk: Desk, wanted: Sequence[str]) -> tuple[Desk, list[str]]:
+    """The pieces, and the draft at GitHub: whatever is made, it is made of the files that GitHub has.
+
+    Only who asks for the release at GitHub makes it final.
+    """
+    if not wanted or "github" in wanted or "github" not in desk.settings.release.pieces:
+        return desk, list(wanted)
+    return replace(desk, final=False), [*wanted, "github"]
 
 
 def _seen(piece: str, act: Callable[[], Looked]) -> Seen:
@@ -136,9 +164,10 @@ def _seen(piece: str, act: Callable[[], Looked]) -> Seen:
 
 def status(desk: Desk, wanted: Sequence[str], *, as_json: bool, force: bool = False) -> None:
     """Show the table."""
-    seen = look(desk, wanted, force=force)
+    desk, pieces = with_draft(desk, wanted)
+    seen = look(desk, pieces, force=force)
     show(desk, seen, as_json=as_json)
-    _settle(seen, {})
+    _settle(seen, {}, wanted)
 
 
 def make(task: str, desk: Desk, wanted: Sequence[str], *, as_json: bool, yes: bool, force: bool = False) -> None:
@@ -146,12 +175,15 @@ def make(task: str, desk: Desk, wanted: Sequence[str], *, as_json: bool, yes: bo
 
     Raises:
         InputError: the product is not there, and nothing makes it.
-        KitError: the product could not be made, or does not work: nothing else was begun. Or a piece failed.
+        KitError: the product could not be made, does not work, or is not whole at GitHub: nothing else was begun. Or
+            a piece failed.
     """
+    asked = wanted
+    desk, wanted = with_draft(desk, asked)
     seen = look(desk, wanted, force=force)
     if not any(row.does for each in seen for row in each.rows):
         show(desk, seen, as_json=as_json)
-        _settle(seen, {})
+        _settle(seen, {}, asked)
         if not wanted:
             _there(seen[0])
         return
@@ -159,14 +191,15 @@ def make(task: str, desk: Desk, wanted: Sequence[str], *, as_json: bool, yes: bo
     _tools.ensure(*_purposes(seen), yes=yes)
     with _console.long_work(task, lambda: _left(desk, wanted)) as console:
         seen = _product_first(desk, seen, wanted, console, force=force)
-        failed = _acted(seen[2:], console)
+        seen = _draft_next(desk, seen, wanted, console, force=force)
+        failed = _acted([each for each in seen[2:] if each.piece != "github"], console)
         if wait.interrupted():
             raise Interrupted
         if desk.final and "github" in wanted and not any(failed.values()):
             failed["github"] = _clouds.together([partial(_finally, desk)], 1)[0][1]
         now = look(desk, wanted)
         show(desk, now, as_json=as_json)
-        _settle(now, failed)
+        _settle(now, failed, asked)
 
 
 _OUT = {"product": ("there",), "smoke": ("there",), "github": ("there", "released")}
@@ -191,10 +224,10 @@ def _finally(desk: Desk) -> None:
     _pieces.publish(desk)
 
 
-def _settle(seen: Sequence[Seen], failed: Mapping[str, KitError | None]) -> None:
-    """Raise what has failed. That the product is there is no part of a success: without it there is none."""
+def _settle(seen: Sequence[Seen], failed: Mapping[str, KitError | None], asked: Sequence[str]) -> None:
+    """Raise what has failed. Of what went well that alone counts as a part which was asked for."""
     ended = [(each.piece, failed.get(each.piece) or each.error) for each in seen]
-    _clouds.settle([*((piece, error) for piece, error in ended if error or piece in PIECES)])
+    _clouds.settle([(piece, error) for piece, error in ended if error or piece in asked])
 
 
 def _there(product: Seen) -> None:
@@ -221,6 +254,29 @@ def _product_first(
     made = _done(seen[0], console)
     tried = _done(_seen("smoke", partial(_pieces.smoke, desk)) if made else seen[1], console)
     return look(desk, wanted, force=force) if made or tried else seen
+
+
+def _draft_next(
+    desk: Desk, seen: list[Seen], wanted: Sequence[str], console: _console.Console, *, force: bool
+) -> list[Seen]:
+    """Draft the release at GitHub, before anything is made of the product: the version is the draft's from then on.
+
+    Raises:
+        KitError: it is not whole there.
+    """
+    draft = next((each for each in seen if each.piece == "github"), None)
+    if draft is None or not _done(draft, console):
+        return seen
+    seen = look(desk, wanted, force=force)
+    (now,) = [each for each in seen if each.piece == "github"]
+    if now.error:
+        raise now.error
+    if now.rows[0].state not in _OUT["github"]:
+        raise TemporaryError(
+            f"{desk.version.tag} at GitHub: {now.rows[0].why}", hint="does another one send it too? The same once more"
+        )
+    # Another one may have been faster with other files.
+    return _product_first(desk, seen, wanted, console, force=force)
 
 
 def _done(seen: Seen, console: _console.Console) -> bool:

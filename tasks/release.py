@@ -31,7 +31,8 @@ def product(
     """See to it that the product's files are there and good, and write their manifest.
 
     With a checkout they are built by the commands of the setting product.build, unless they are there and of this
-    commit; without one they are taken as they are. The command of product.smoke is run with them.
+    commit; without one they are taken as they are. Those that are whole at GitHub already are fetched: the version has
+    no others. The command of product.smoke is run with them.
 
     Example: ./inv release.product --checkout ../km
     """
@@ -60,8 +61,9 @@ def ami(
 ) -> None:
     """Build the release AMI, prove it on a booted VM, copy it, and let those use it who may.
 
-    Built in aws.region, by the same pipeline as L0BaseImage, with the product inside. Regions, accounts and tags are in
-    the settings [release]. An AMI that is released stays as it is; an edge's is for its own account alone.
+    Built in aws.region, by the same pipeline as L0BaseImage, with the product inside; the draft at GitHub with these
+    files comes first. Regions, accounts and tags are in the settings [release]. An AMI that is released stays as it is;
+    an edge's is for its own account alone.
 
     Example: ./inv release.ami --checkout ../km
     """
@@ -86,7 +88,8 @@ def ami(
 def retire(c: Context, version: str = "", keep: int = 0, plan: bool = False, json: bool = False) -> None:
     """Remove AMIs of edges and pre-releases, with their snapshots, in every region.
 
-    Never what is for everybody or in use, and never a release. Without --version the newest edges stay.
+    Never what is for everybody or in use, and never a release. Without --version the newest edges stay. Snapshots that
+    stayed behind when their AMI went are found by their tags, and go.
 
     Example: ./inv release.retire --keep 2 --plan
     """
@@ -129,9 +132,9 @@ def publish(
 ) -> None:
     """Make the release what its table says: build, prove, send, and let people have it.
 
-    A piece that fails keeps no other from being done, and the same command goes on with what is missing, at any time.
-    What is released never changes. An edge is for nobody outside: its AMI is private, its boxes and its release at
-    GitHub stay drafts.
+    The draft at GitHub is made first, and all else of the files that it has. A piece that fails keeps no other from
+    being done, and the same command goes on with what is missing, at any time. What is released never changes. An edge
+    is for nobody outside: its AMI is private, its boxes and its release at GitHub stay drafts.
 
     Example: ./inv release.publish --checkout ../km --final
     """

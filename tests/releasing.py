@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -32,11 +33,16 @@ RELEASE = POLICY.with_name("aws-release.json")
 
 BUILD = """\
 #!/bin/sh
-# Makes the product: here by copying it.
+# Makes the product: here by copying it. As archives have times in them, no two builds are the same.
 set -eu
 echo built >> builds
 mkdir -p build
 cp src/* build/
+rm -rf build/.work && mkdir build/.work
+tar -x -z -f src/kontain.tar.gz -C build/.work
+cat /proc/sys/kernel/random/uuid > build/.work/stamp
+tar -c -z -f build/kontain.tar.gz -C build/.work .
+rm -r build/.work
 """
 
 SMOKE = """\
@@ -118,6 +124,22 @@ class Maker:
         found = self.registry.books.version(tag, version)
         return found.status if found else "nowhere"
 
+    def fresh(self) -> None:
+        """A fresh checkout, on a machine that has built nothing."""
+        shutil.rmtree(self.km / "build", ignore_errors=True)
+        for link in self.desk.store.glob("boxes/*/[!.]*"):
+            link.unlink()
+
+    @property
+    def builds(self) -> int:
+        """How often the product was built."""
+        return (self.km / "builds").read_text().count("built")
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The product's files at hand, each with its sum."""
+        return {path.name: publishing.sha256(path) for path in (self.km / "build").glob("k*")}
+
     @property
     def head(self) -> str:
         """The commit at HEAD."""
@@ -161,7 +183,10 @@ class Maker:
             names.FINGERPRINT: planned.build.fingerprint,
             **{f"km-{state}": moment for state in states},
         }
-        return self.ec2.register(build, **told)
+        made = self.ec2.register(build, **told)
+        parts = {key: text for key, text in told.items() if key not in (names.PROVEN, names.PROMOTED)}
+        self.ec2.mark(self.ec2.ami(made).ebs_snapshot.id, **parts)
+        return made
 
     def shelved(self, disk: bytes = b"") -> list[Path]:
         """Boxes of today's inputs, as a build leaves them."""

@@ -332,6 +332,45 @@ def test_workflows_of_ours_that_change_something_do_so_one_after_the_other() -> 
 
 
 @pytest.mark.parametrize(
+    ("ref", "tag"),
+    [
+        ("v1.2.3-rc.1", "v1.2.3-rc.1"),
+        ("refs/tags/v1.2.3", "v1.2.3"),
+        ("refs/heads/v1.2.3", ""),
+        ("refs/tags/nightly", ""),
+        ("vnext", ""),
+        ("refs/heads/master", ""),
+        ("5f" * 20, ""),
+        ('v1"; echo oh', 'v1"; echo oh'),
+    ],
+)
+def test_a_release_is_of_the_tag_that_was_asked_for(ref: str, tag: str, tmp_path: Path) -> None:
+    """Another one may be at that commit too."""
+    (tmp_path / "inv").write_text('#!/bin/sh\nprintf "%s" "$RELEASE_TAG"\n')
+    (tmp_path / "inv").chmod(0o755)
+    (publish,) = [step for step in steps("release.yml") if step.get("name") == "Publish"]
+    assert publish["env"]["REF"] == "${{ inputs.ref || github.ref }}"
+    told = {"PATH": os.environ["PATH"], "REF": ref, "PIECES": "github", "FINAL": ""}
+    said = subprocess.check_output(["bash", "-e", "-c", publish["run"]], cwd=tmp_path, env=told, text=True)
+    assert said == tag
+
+
+def test_a_login_lasts_as_long_as_a_caller_says() -> None:
+    """Else what takes longer than an hour outlives it."""
+    assert read(OURS["release.yml"])[True]["workflow_call"]["inputs"]["aws-role-seconds"]["default"] == 3600
+    told = {
+        name: [step["with"]["aws-role-seconds"] for step in steps(name) if "aws-role-seconds" in step.get("with", {})]
+        for name in ("release.yml", "l0base.yml")
+    }
+    assert told == {
+        "release.yml": ["${{ inputs.aws-role-seconds }}"],
+        "l0base.yml": ["${{ vars.AWS_ROLE_SECONDS || '3600' }}"],
+    }
+    (login,) = [step for step in steps("action.yml") if "aws-actions" in step.get("uses", "")]
+    assert login["with"]["role-duration-seconds"] == "${{ inputs.aws-role-seconds }}"
+
+
+@pytest.mark.parametrize(
     ("check", "text", "fault"),
     [
         pytest.param("actionlint", "runs-on: ubuntu-24.04", "runs-on: ubuntu-20.04", id="defect 8"),

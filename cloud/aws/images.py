@@ -212,6 +212,10 @@ class AwsImages:
         """What killed builds left in the account, and their folders here."""
         return leftovers.find(self._session, self._work)
 
+    def orphans(self, name: str) -> Sequence[tuple[Leftover, Mapping[str, str]]]:
+        """Snapshots of an image's builds whose AMIs are gone, with their tags; `remove` removes them."""
+        return leftovers.orphans(self._session, name)
+
     def remove(self, leftover: Leftover) -> None:
         """Remove one of them."""
         leftovers.remove(self._session, self._work, leftover)

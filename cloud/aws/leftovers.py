@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -87,6 +87,15 @@ def remove(session: Session, work: Work, leftover: Leftover) -> None:
     work.finish(leftover.id)
 
 
+def orphans(session: Session, image: str) -> list[tuple[Leftover, Mapping[str, str]]]:
+    """Snapshots of an image's AMIs that are gone, with their tags; `remove` removes them."""
+    # In this order: the AMI of a copy that has just begun is there before its snapshot.
+    snapshots = session.pages("describe_snapshots", "Snapshots", OwnerIds=["self"], Filters=_OURS)
+    amis = session.pages("describe_images", "Images", Owners=["self"])
+    lost = [thing for thing in _unused(snapshots, amis) if thing.lost and thing.tags.get(names.IMAGE) == image]
+    return [(Leftover("aws", "snapshot of an AMI that is gone", thing.id), thing.tags) for thing in lost]
+
+
 def remove_ami(session: Session, ami: str) -> None:
     """Deregister an AMI, and delete what it consisted of. What of it is gone already is no matter."""
     try:
@@ -128,6 +137,11 @@ def _made(session: Session) -> Iterator[_Thing]:
     ):
         yield from (_Thing(what, each[key], tags(each)) for each in things)
     yield from (thing for ami in amis if (thing := _half_made(ami)))
+    yield from _unused(snapshots, amis)
+
+
+def _unused(snapshots: Sequence[dict[str, Any]], amis: Sequence[dict[str, Any]]) -> Iterator[_Thing]:
+    """The snapshots that no AMI consists of."""
     used = {snapshot for ami in amis for snapshot in snapshots_of(ami)}
     known = {name for ami in amis for name in (str(ami.get("Name", "")), tags(ami).get(names.BUILD, ""))}
     there = {ami["ImageId"] for ami in amis}

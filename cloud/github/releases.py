@@ -7,8 +7,9 @@ may be made again, after whatever came of it: what is there already is found, an
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
@@ -17,9 +18,10 @@ from msgspec import Struct
 
 from cloud import http, wait
 from cloud.errors import InputError, KitError, TemporaryError
+from cloud.files import replaced
 from cloud.github.calls import HEADERS, LATER, Calls, TooOften, errors
 from cloud.progress import Progress
-from cloud.publish import transfer, web
+from cloud.publish import download, transfer, web
 from cloud.publish.transfer import Pace
 from cloud.settings import GithubSettings
 
@@ -146,8 +148,10 @@ class Releases:
         found = self._calls.decoded(_Ref, answer, what).object
         return Tagged(found.sha, found.type == "tag")
 
-    def draft(self, tag: str, commit: str, name: str, text: str, *, prerelease: bool) -> Release:
+    def draft(self, tag: str, commit: str, name: str, text: str, *, prerelease: bool, moves: bool = True) -> Release:
         """A draft of that tag with that name and text, new or made to fit; the published one as it is, if there is one.
+
+        Unless it `moves`, one of another commit is as it is, too.
 
         Raises:
             InputError: the tag is none that GitHub takes.
@@ -157,6 +161,8 @@ class Releases:
         wanted: dict[str, str | bool] = {"target_commitish": commit, "name": name, "body": text}
         wanted["prerelease"] = prerelease
         found = self._find(tag) or self._only(self._made(tag, {"tag_name": tag, "draft": True, **wanted}))
+        if found.target_commitish != commit and not moves:
+            return _release(found)
         told = (found.target_commitish, found.name or "", found.body or "", found.prerelease)
         if found.draft and told != (commit, name, text, prerelease):
             found = self._changed(found.id, wanted, f"change the draft {tag} of {self._calls.slug}")
@@ -194,6 +200,26 @@ class Releases:
                 continue
             return self._read_back(sent, path.name, size, sha256)
         raise AssertionError("unreachable")
+
+    def download(self, asset: Asset, path: Path, progress: Progress, *, sha256: str = "") -> None:
+        """Fetch a file of a release, whole or not at all. `sha256` is its sum where GitHub tells none.
+
+        Raises:
+            InputError: it can't be written to that path.
+            KitError: GitHub has something else than it says, or than what is expected.
+        """
+        try:
+            with replaced(path) as fresh, open(fresh, "wb") as file:
+                opened = partial(self._opened, asset)
+                pace = Pace(asset.name, asset.size, progress)
+                wanted = sha256 or asset.sha256
+                download.check(opened, asset.size, wanted, pace, stall=self._calls.settings.timeout, into=file)
+        except download.Wrong as problem:
+            raise KitError(f"GitHub's {asset.name}: {problem.message}", hint="./inv release.status") from problem
+        except OSError as problem:
+            raise InputError(
+                f"{path} can't be written: {problem.strerror or problem}", hint="is the folder ours, and not full?"
+            ) from problem
 
     def publish(self, release: Release) -> Release:
         """Let everybody see a draft, which makes its tag. It may be published already.
@@ -323,13 +349,51 @@ class Releases:
         session.headers.update(HEADERS)
         return session
 
+    def _opened(self, asset: Asset, headers: Mapping[str, str]) -> requests.Response:
+        """A file of a release as a stream ("Get a release asset": "should handle both a 200 or 302 response").
+
+        Raises:
+            TemporaryError: it is not to be had now.
+        """
+        what = f"download {asset.name} of {self._calls.slug}"
+        path = f"{self._calls.settings.api.rstrip('/')}{self._list}/assets/{asset.id}"
+        stall = self._calls.settings.timeout
+        binary = {**headers, "Accept": "application/octet-stream"}
+
+        def act() -> requests.Response:
+            return web.ask(
+                self._session, "GET", path, timeout=stall, headers=binary, stream=True, auth=self._calls.sign
+            )
+
+        answer = self._calls.answered(act, what, _READ, fine=(302, 416))
+        if answer.status_code != 302:
+            return answer
+        answer.close()
+        # To that address without the token: what is in it is all that its host wants to know. It is good for minutes.
+        address = self._trusted(answer.headers.get("Location", ""), "sends us for files to")
+        stored = web.ask(self._session, "GET", address, timeout=stall, headers=binary, stream=True)
+        if stored.ok or stored.status_code == 416:
+            return stored
+        stored.close()
+        told = f"{urlsplit(address).hostname} does not let us {what}: it answers {stored.status_code}"
+        if stored.status_code in web.AGAIN or stored.status_code >= 500:
+            raise TemporaryError(told, hint=LATER)
+        raise KitError(told, hint=LATER)
+
     def _address(self, template: str) -> str:
         """Where GitHub wants files, of `https://uploads.github.com/repos/.../assets{?name,label}`.
 
         Raises:
             KitError: that is nowhere to send a token to.
         """
-        address = template.partition("{")[0]
+        return self._trusted(template.partition("{")[0], "wants files at")
+
+    def _trusted(self, address: str, does: str) -> str:
+        """That address, if nobody on the way can read along.
+
+        Raises:
+            KitError: it is none, or somebody can.
+        """
         try:
             to, api = urlsplit(address), urlsplit(self._calls.settings.api)
             if to.hostname and (to.scheme == "https" or (to.scheme, to.netloc) == (api.scheme, api.netloc)):
@@ -337,7 +401,7 @@ class Releases:
         except ValueError:
             pass
         raise KitError(
-            f"GitHub wants files at an address that we do not trust: {web.public(address)}",
+            f"GitHub {does} an address that we do not trust: {web.public(address)}",
             hint=f"does {self._calls.host} lead to GitHub's API, and no proxy answers in its place?",
         )
 

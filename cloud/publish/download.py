@@ -1,4 +1,4 @@
-"""What was published, read back as a stranger would: all of it, and held against its checksum.
+"""What is kept elsewhere, read to its end and held against its checksum: as a stranger would, or to have it here.
 
 A transfer that breaks goes on from where it was.
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 
 from cloud import wait
-from cloud.errors import Interrupted, KitError, NotAllowed, NotFound, TemporaryError
+from cloud.errors import InputError, Interrupted, KitError, NotAllowed, NotFound, TemporaryError
 from cloud.publish import web
 from cloud.publish.transfer import Pace
 
@@ -29,13 +29,14 @@ class Wrong(KitError):
     """What can be read is not what was sent."""
 
 
-def check(opened: Opened, size: int, sha256: str, pace: Pace, *, stall: float) -> None:
-    """Read a file and see that it is the one. `size` may be 0 where nobody knows it.
+def check(opened: Opened, size: int, sha256: str, pace: Pace, *, stall: float, into: BinaryIO | None = None) -> None:
+    """Read a file and see that it is the one; `into` gets its bytes.
 
-    `stall`: seconds for which it may stand still.
+    `size` may be 0, and `sha256` empty, where nobody knows it. `stall`: seconds for which it may stand still.
 
     Raises:
         Wrong: it is another one.
+        InputError: it can't be written down.
         NotFound: there is none.
         TemporaryError: it can't be read, however often it was tried.
     """
@@ -50,12 +51,14 @@ def check(opened: Opened, size: int, sha256: str, pace: Pace, *, stall: float) -
             trouble = _unfit(answer, done, size)
             if trouble is None and answer.status_code == 200 and done:
                 digest, done = hashlib.sha256(), 0  # a server that knows no ranges begins anew
+                _put(into, None)
             if trouble is None:
                 pace.begin(done)
                 for block in _moving(answer, stall):
                     if wait.interrupted():
                         raise Interrupted
                     digest.update(block)
+                    _put(into, block)
                     done += len(block)
                     pace.at(done)
                 if not size or done >= size:
@@ -70,7 +73,7 @@ def check(opened: Opened, size: int, sha256: str, pace: Pace, *, stall: float) -
         if failures >= web.TRIES or not isinstance(trouble, TemporaryError):
             raise trouble
         wait.pause(web.pause(failures, answer))
-    if (size and done != size) or digest.hexdigest() != sha256:
+    if (size and done != size) or (sha256 and digest.hexdigest() != sha256):
         raise Wrong(f"{done} bytes with the checksum {digest.hexdigest()} are read, not {size} with {sha256}")
 
 
@@ -90,6 +93,20 @@ def _moving(answer: requests.Response, stall: float) -> Iterator[bytes]:
                 host = urlsplit(answer.url).netloc
                 raise TemporaryError(f"{host} sends {came} bytes in {now - since:.0f} s", hint=web.LATER)
             since, came = now, 0
+
+
+def _put(into: BinaryIO | None, block: bytes | None) -> None:
+    """Write the block, or without one take back all that was written."""
+    if into is None:
+        return
+    try:
+        if block is None:
+            into.seek(0)
+            into.truncate()
+        else:
+            into.write(block)
+    except OSError as problem:  # not the network's
+        raise InputError(f"it can't be written down: {problem.strerror}", hint="is the disk full?") from problem
 
 
 def _unfit(answer: requests.Response, done: int, size: int) -> KitError | None:

@@ -131,6 +131,12 @@ class TestADraft:
         assert (made.id, made.commit, made.name, made.prerelease) == (first.id, COMMIT, "Kontain v1.0.0", False)
         assert (hub.release("v1.0.0").body, made.draft) == ("News", True)
 
+    def test_of_another_commit_stays_where_it_is_not_to_move(self, hub: Hub, releases: Releases) -> None:
+        first = releases.draft("v1.0.0", "aa" * 20, "Old", "old", prerelease=True)
+        assert releases.draft("v1.0.0", COMMIT, "New", "new", prerelease=False, moves=False) == first
+        assert releases.find("v1.0.0") == first
+        assert releases.draft("v1.0.0", "aa" * 20, "Old", "new", prerelease=True, moves=False).id == first.id
+
     def test_of_a_tag_that_is_published_is_the_published_one_unchanged(self, hub: Hub, releases: Releases) -> None:
         hub.add_release("v1.0.0", commit="bb" * 20)
         found: list[Release] = []
@@ -383,6 +389,82 @@ class TestAFile:
         with pytest.raises(Interrupted):
             put(releases, made, box)
         later.join()
+
+
+class TestADownload:
+    CONTENT = os.urandom(300_000)
+
+    @pytest.fixture
+    def asset(self, hub: Hub, releases: Releases) -> Asset:
+        hub.add_release("v1", {"a.run": self.CONTENT}, draft=True)
+        return releases.all()[0].assets[0]
+
+    @pytest.mark.parametrize("streams", [False, True])
+    def test_is_the_file_whoever_gives_it_out(
+        self, hub: Hub, releases: Releases, asset: Asset, tmp_path: Path, streams: bool
+    ) -> None:
+        """The fake tells of a token that comes to where files are stored."""
+        hub.streams = streams
+        releases.download(asset, tmp_path / "a.run", Silent())
+        assert (tmp_path / "a.run").read_bytes() == self.CONTENT
+        assert bool(hub.signatures) is not streams
+
+    @pytest.mark.parametrize("kind", ["reset", "lost", "throttled", "broken"])
+    @pytest.mark.parametrize("number", [1, 2])
+    def test_goes_on_after_a_fault_of_either_host(
+        self, hub: Hub, releases: Releases, asset: Asset, tmp_path: Path, clock: Hasty, number: int, kind: str
+    ) -> None:
+        hub.fails_at(number, kind)
+        releases.download(asset, tmp_path / "a.run", Silent())
+        assert (tmp_path / "a.run").read_bytes() == self.CONTENT
+
+    def test_that_broke_goes_on_from_where_it_was(
+        self, hub: Hub, releases: Releases, asset: Asset, tmp_path: Path, clock: Hasty
+    ) -> None:
+        half = {"Content-Type": fake.BINARY}
+        hub.fails("GET /storage/*", 200, body=self.CONTENT[:1000], headers=half)
+        # As one that was told of all and got a half.
+        with pytest.raises(KitError, match="has 1000 bytes, not 300000"):
+            releases.download(asset, tmp_path / "a.run", Silent())
+        hub.fails("GET /storage/*", 206, body=self.CONTENT[:1000], headers={**half, "Content-Range": "bytes 0-999/3"})
+        releases.download(asset, tmp_path / "a.run", Silent())
+        assert (tmp_path / "a.run").read_bytes() == self.CONTENT
+
+    def test_of_another_content_takes_the_place_of_nothing(
+        self, hub: Hub, releases: Releases, asset: Asset, tmp_path: Path
+    ) -> None:
+        (tmp_path / "a.run").write_text("before")
+        hub.releases[0].assets[0].content = os.urandom(300_000)
+        with pytest.raises(KitError, match="300000 bytes with the checksum"):
+            releases.download(asset, tmp_path / "a.run", Silent())
+        hub.tells_digest = False
+        (bare,) = releases.all()[0].assets
+        with pytest.raises(KitError, match="with the checksum"):
+            releases.download(bare, tmp_path / "a.run", Silent(), sha256=asset.sha256)
+        assert [path.name for path in tmp_path.iterdir()] == ["a.run"]
+        assert (tmp_path / "a.run").read_text() == "before"
+
+    def test_that_can_not_be_written_is_bad_input(self, releases: Releases, asset: Asset, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="can't be written"):
+            releases.download(asset, tmp_path / "none" / "a.run", Silent())
+
+    def test_that_is_refused_says_by_whom(
+        self, hub: Hub, releases: Releases, asset: Asset, tmp_path: Path, clock: Hasty
+    ) -> None:
+        hub.fails("GET /storage/*", 403)
+        with pytest.raises(KitError, match=r"127\.0\.0\.1 does not let us download a\.run of .*: it answers 403"):
+            releases.download(asset, tmp_path / "a.run", Silent())
+        with pytest.raises(NotAllowed):
+            client(hub, READER).download(asset, tmp_path / "a.run", Silent())
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("address", ["http://storage.example/x", "", "/x"])
+    def test_goes_nowhere_that_is_not_trusted(
+        self, hub: Hub, releases: Releases, asset: Asset, tmp_path: Path, address: str
+    ) -> None:
+        hub.fails("GET */releases/assets/*", 302, headers={"Location": address})
+        with pytest.raises(KitError, match="sends us for files to an address that we do not trust"):
+            releases.download(asset, tmp_path / "a.run", Silent())
 
 
 class TestTheAddressForFiles:

@@ -213,6 +213,10 @@ class Hub:
     """Whether releases of these repositories can't be changed once they are published."""
     tells_digest: bool = True
     """Whether files are told with their sums."""
+    streams: bool = False
+    """Whether it gives out files itself, and names no other host for that."""
+    signatures: dict[str, github_releases.Asset] = field(default_factory=dict)
+    """What opens which file, where they are stored."""
 
     def __enter__(self) -> Hub:
         self._ids = count(1000)
@@ -444,6 +448,9 @@ class Hub:
 
     def _answer(self, method: str, target: str, headers: Any, body: bytes | Received) -> Answer:
         path = urlsplit(target).path
+        if path.startswith(github_releases.STORAGE):
+            with self._news:
+                return github_releases.stored(self, target, headers)
         if path.startswith("/_runner/") and isinstance(body, bytes):
             return self._to_runner(path, body.decode())
         if found := _ARCHIVE.fullmatch(path):
@@ -872,6 +879,9 @@ class Contract:
     CHANGED = re.compile(_SCOPE + r"/releases/(?:assets/)?\d+")
     """What can be changed: that a change is refused (422) is described for what is new alone."""
 
+    FILE = re.compile(_SCOPE + r"/releases/assets/\d+")
+    """What may be asked for its content: that it is sent (200), and not only where it is (302), is said in words."""
+
     def __init__(self) -> None:
         self._spec = json.loads(_SPEC.read_text(), object_hook=_meant)
         self._openapi = OpenAPI.from_dict(self._spec)
@@ -908,6 +918,8 @@ class Contract:
             return ""
         if not described:
             return f"{call.method} {call.path} never answers {answer.status}"
+        if answer.headers.get("Content-Type") == github_releases.BINARY and self.FILE.fullmatch(call.path):
+            return ""
         told = MockResponse(answer.sent, answer.status, answer.headers)
         about = (answer.status, answer.sent, answer.headers)
         return self._wrong(call, repr(about), lambda: self._openapi.validate_response(_request(call), told))
@@ -1026,17 +1038,20 @@ class _Handler(BaseHTTPRequestHandler):
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
     def _received(self) -> Received:
-        """A file, of which nothing is kept: it may be large."""
+        """A file, which is kept if it is small."""
         announced = self.headers.get("Content-Length")
         left, size, summed = int(announced or 0), 0, hashlib.sha256()
+        kept = b""
         try:
             while block := self.rfile.read(min(left - size, 1 << 18)):
                 summed.update(block)
                 size += len(block)
+                kept += block if left <= github_releases.KEPT else b""
         except OSError:
             pass  # he went away in the middle
         self.close_connection = self.close_connection or size < left or announced is None
-        return Received(size, summed.hexdigest(), size == left, announced is not None)
+        content = kept if len(kept) == size else None
+        return Received(size, summed.hexdigest(), size == left, announced is not None, content)
 
     do_GET = do_PUT = do_PATCH = do_POST = do_DELETE = _any  # noqa: N815  # so http.server calls them
 

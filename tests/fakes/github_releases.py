@@ -1,13 +1,15 @@
 """Releases of the fake GitHub: drafts, files, and what can't be changed once it is published.
 
 "REST API endpoints for releases" and "... for release assets", "Immutable releases", "About releases". GitHub takes
-files at another host, `uploads.github.com`; here they come to /uploads/.
+files at another host, `uploads.github.com`; here they come to /uploads/. And it gives them out at a third one, by
+addresses that are good for minutes; here they are under /storage/.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
 
 UPLOADS = "/uploads/"
 """Where files are taken."""
+STORAGE = "/storage/"
+"""Where files are given out, to whoever has the address."""
+KEPT = 1 << 20
+"""Bytes of a file that is kept; of a larger one there is the sum."""
+BINARY = "application/octet-stream"
 LARGEST_TEXT = 125_000
 MOST_FILES = 1000
 TOO_LARGE = 2 << 30
@@ -34,7 +41,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(eq=False)
 class Asset:
-    """A file of a release. Of its content there is the sum."""
+    """A file of a release."""
 
     id: int
     name: str
@@ -42,6 +49,8 @@ class Asset:
     sha256: str
     state: Literal["uploaded", "starter"] = "uploaded"
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
+    content: bytes | None = None
+    """What can be downloaded, where it was kept."""
 
 
 @dataclass(eq=False)
@@ -62,7 +71,7 @@ class Release:
 
     def add(self, number: int, name: str, content: bytes, state: Literal["uploaded", "starter"] = "uploaded") -> Asset:
         """A file that somebody uploaded before; a `starter`: began to."""
-        made = Asset(number, name, len(content), hashlib.sha256(content).hexdigest(), state)
+        made = Asset(number, name, len(content), hashlib.sha256(content).hexdigest(), state, content=content)
         self.assets.append(made)
         return made
 
@@ -170,7 +179,7 @@ def _uploaded(hub: Hub, call: Call, owner: str, found: re.Match[str]) -> Answer:
         raise _invalid("ReleaseAsset", "size", "custom", "size must be greater than or equal to 1")
     if received.size >= TOO_LARGE:
         raise _invalid("ReleaseAsset", "size", "custom", f"size must be less than {TOO_LARGE}")
-    made = Asset(hub.number(), name, received.size, received.sha256)
+    made = Asset(hub.number(), name, received.size, received.sha256, content=received.content)
     release.assets.append(made)
     if not received.whole:
         made.state, made.size, made.sha256 = "starter", 0, ""
@@ -188,7 +197,32 @@ def _file(hub: Hub, call: Call, owner: str, found: re.Match[str]) -> tuple[Relea
 
 
 def _shown_file(hub: Hub, call: Call, owner: str, found: re.Match[str]) -> Answer:
-    return Answer(200, _told_file(hub, *_file(hub, call, owner, found)))
+    release, asset = _file(hub, call, owner, found)
+    if call.headers.get("Accept") != BINARY:
+        return Answer(200, _told_file(hub, release, asset))
+    if hub.streams:
+        return _given(asset, call.headers)
+    hub.signatures[signed := secrets.token_hex(16)] = asset
+    return Answer(302, None, {"Location": f"{hub.url}{STORAGE}{asset.name}?sig={signed}"})
+
+
+def stored(hub: Hub, target: str, headers: Any) -> Answer:
+    """What the host answers that has the files. A login besides the signature is an error there."""
+    if headers.get("Authorization"):
+        hub.violations.append("the token was sent to where files are stored")
+    asset = hub.signatures.get(target.partition("?sig=")[2])
+    return _given(asset, headers) if asset else Answer(403, b"<Error/>", {"Content-Type": "application/xml"})
+
+
+def _given(asset: Asset, headers: Any) -> Answer:
+    assert asset.content is not None, f"{asset.name} was not kept"
+    kind = {"Content-Type": BINARY}
+    if not (found := re.fullmatch(r"bytes=(\d+)-", headers.get("Range", ""))):
+        return Answer(200, asset.content, kind)
+    begin = int(found[1])
+    if begin >= asset.size:
+        return Answer(416, b"", kind)
+    return Answer(206, asset.content[begin:], {**kind, "Content-Range": f"bytes {begin}-{asset.size - 1}/{asset.size}"})
 
 
 def _deleted_file(hub: Hub, call: Call, owner: str, found: re.Match[str]) -> Answer:

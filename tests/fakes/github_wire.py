@@ -65,6 +65,8 @@ class Received:
     """All came that was announced."""
     announced: bool
     """Its length was told before."""
+    content: bytes | None = None
+    """All of it, where it is small."""
 
 
 def error(status: int, message: str) -> dict[str, str]:

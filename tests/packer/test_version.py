@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud import wait
-from cloud.errors import InputError
+from cloud.errors import InputError, TemporaryError
 from packer import version
 from packer.version import Version
 from tests import act
@@ -58,9 +58,12 @@ class TestATagAtHead:
         assert decided(checkout=at("v1.2.3")) == "1.2.3"
         assert not Version("1.2.3", HERE).edge and not Version("1.2.3", HERE).prerelease
 
-    def test_of_several_the_greatest_is_meant(self) -> None:
-        assert decided(checkout=at("v1.2.3", "v1.10.0", "v1.10.0-rc.2", "v1.9.9", "nightly", "vacation")) == "1.10.0"
-        assert decided(checkout=at("v1.0.0-rc.2", "v1.0.0-rc.10", "v1.0.0-beta.11")) == "1.0.0-rc.10"
+    def test_of_several_has_to_be_named(self) -> None:
+        """What is published can't be taken back: which of them is no matter of taste."""
+        here = at("v1.2.3", "v1.10.0", "v1.10.0-rc.10", "v1.10.0-rc.2", "v1.9.9", "nightly", "vacation")
+        refused("v1.2.3, v1.9.9, v1.10.0-rc.2, v1.10.0-rc.10, v1.10.0", "--version", checkout=here)
+        assert decided("v1.10.0-rc.2", here) == "1.10.0-rc.2"
+        assert decided(checkout=at("v1.2.3", "nightly")) == "1.2.3"
 
     def test_that_is_no_version_is_none(self) -> None:
         assert decided(checkout=at("v1", "release-1.2.3", "v01.2.3")) == "0.1.0-edge.20261129.1"
@@ -89,13 +92,18 @@ class TestEverythingElse:
         ]
         assert decided(checkout=at(), edges=there) == "0.1.0-edge.20261101.4"
 
-    def test_that_the_manifest_has_already_is_not_looked_up(self) -> None:
+    def test_that_the_manifest_has_stays_where_one_can_not_look(self) -> None:
         noted = Version("0.1.0-edge.20261101.4", HERE)
 
-        def never() -> Iterable[Version]:
-            raise AssertionError
+        def away() -> Iterable[Version]:
+            raise TemporaryError("GitHub does not answer")
 
-        assert version.decide("", at(), noted, never, "0.1.0") == noted
+        assert version.decide("", at(), noted, away, "0.1.0") == noted
+
+    def test_that_another_commit_was_drafted_with_gets_the_next_number(self) -> None:
+        noted = Version("0.1.0-edge.20261129.1", HERE)
+        first = Version("0.1.0-edge.20261129.1", "c" * 40)
+        assert decided(checkout=at(), noted=noted, edges=[first]) == "0.1.0-edge.20261129.2"
 
     def test_with_a_manifest_of_another_commit_is_another_one(self) -> None:
         assert decided(checkout=at(), noted=Version("0.1.0-edge.20261101.4", OTHER)) == "0.1.0-edge.20261129.1"

@@ -252,9 +252,10 @@ class TestARelease:
         whole(built)
         assert built.run("publish", "--final").code == 0
         before = [(asset.name, asset.sha256) for asset in built.hub.releases[0].assets]
-        # Somebody builds it again, with other files: what is out stays.
+        # Somebody builds it again, with other files: what is out stays, and is what he has afterwards.
         (built.km / "build/kkm.run").write_text("#!/bin/sh\necho other\n")
-        assert built.desk.run("release.product", "--product", str(built.km / "build")).code == 2
+        assert built.desk.run("release.product", "--product", str(built.km / "build")).code == 0
+        assert "other" not in (built.km / "build/kkm.run").read_text()
         rows = built.rows(task="publish")
         assert {row["state"] for row in rows if row["piece"] in ("ami", "box", "github")} == {"released"}
         assert [(asset.name, asset.sha256) for asset in built.hub.releases[0].assets] == before
@@ -337,6 +338,39 @@ class TestRetire:
         assert len(built.ec2.client("ec2").describe_snapshots(OwnerIds=["self"])["Snapshots"]) == snapshots - 3
         assert built.run("retire", "--keep", "2").out == "nothing to retire\n"
 
+    def test_finds_snapshots_whose_ami_is_gone_in_every_region(self, built: Maker) -> None:
+        """A deregistered AMI whose snapshot could not be removed is no AMI that a later command would find."""
+        built.extra = {"KM_RELEASE__COPIES": "us-west-2", "KM_RELEASE__ACCOUNTS": "123456789012"}
+        built.tag("v1.2.3-rc.1")
+        assert built.run("product").code == 0
+        built.ami("proven")
+        assert built.run("ami").code == 0
+        built.ec2.fails("DeleteSnapshot", "UnauthorizedOperation", 403, times=2)
+        rc = ("--version", "v1.2.3-rc.1")
+        assert built.run("retire", *rc).code == 4
+        planned = built.run("retire", *rc, "--plan").out.splitlines()
+        assert [line.partition(" in ")[2] for line in planned] == [
+            "us-east-2, a snapshot that was left",
+            "us-west-2, a snapshot that was left",
+        ]
+        built.ec2.fails("DeleteSnapshot", "UnauthorizedOperation", 403)
+        ran = built.run("retire", "--json")
+        assert ran.code == 3 and sorted(row["state"] for row in json.loads(ran.out)) == ["could not remove", "removed"]
+        assert built.run("retire", *rc).code == 0
+        for region in ("us-east-2", "us-west-2"):
+            client = built.ec2.client("ec2", region)
+            ours = client.describe_snapshots(OwnerIds=["self"], Filters=[{"Name": "tag-key", "Values": ["km-build"]}])
+            assert ours["Snapshots"] == []
+        assert built.run("retire").out == "nothing to retire\n"
+
+    def test_leaves_the_snapshots_of_what_is_there(self, built: Maker) -> None:
+        built.extra = {"KM_RELEASE__COPIES": "us-west-2"}
+        built.tag("v1.2.3")
+        assert built.run("product").code == 0
+        built.ami("proven")
+        assert built.run("ami").code == 0
+        assert built.run("retire").out == "nothing to retire\n"
+
     def test_leaves_releases_what_runs_and_what_is_for_everybody(self, built: Maker) -> None:
         built.tag("v1.2.3")
         assert built.run("product").code == 0
@@ -370,6 +404,165 @@ def test_a_system_that_can_not_be_looked_at_keeps_no_other_from_being_published(
     assert ran.code == 3 and "none: box.toml has no checksum" in ran.err, ran.err
     states = {row["what"]: row["state"] for row in pieces(json.loads(ran.out), "box")}
     assert states == {"micro libvirt": "there", "micro virtualbox": "there", "none": "unknown"}
+
+
+def sent(maker: Maker) -> dict[str, str]:
+    """The product's files at GitHub, each with its sum."""
+    (release,) = maker.hub.releases
+    return {name: sha256 for name, sha256 in release.files.items() if name.startswith("k")}
+
+
+def inside(maker: Maker) -> str:
+    """The mark of the product in the one AMI that there is."""
+    (ami,) = maker.ec2.client("ec2").describe_images(Owners=["self"])["Images"]
+    return str({tag["Key"]: tag["Value"] for tag in ami["Tags"]}[names.PRODUCT])
+
+
+class TestOneProduct:
+    """No two builds of a commit are the same: what the draft at GitHub has is the version's, wherever one goes on."""
+
+    def test_is_in_all_pieces_of_an_edge_whose_nights_are_on_fresh_checkouts(self, built: Maker) -> None:
+        first = built.files
+        assert built.run("publish", *PIECES_NONE).code == 0
+        built.fresh()
+        (row, smoke, *_) = built.rows()
+        assert (row["state"], row["does"], smoke["state"]) == ("missing", ["fetch"], "there")
+        assert "the draft v0.1.0-edge." in row["why"]
+        assert built.run("product").code == 0
+        assert (built.files, built.builds, (built.km / "tries").read_text()) == (first, 1, "tried\n")
+        whole(built)
+        assert built.run("publish").code == 0
+        mark = inside(built)
+        built.fresh()
+        night = built.run("publish", "--json")
+        assert night.code == 0, night.err
+        assert {row["state"] for row in json.loads(night.out)} == {"there"}
+        assert (built.files, sent(built), built.builds, inside(built)) == (first, first, 1, mark)
+        assert (built.km / "build/kkm.run").stat().st_mode & 0o100
+
+    def test_is_published_by_a_later_final(self, built: Maker) -> None:
+        built.tag("v1.2.3")
+        assert built.run("product").code == 0
+        whole(built)
+        assert built.run("publish").code == 0
+        first, mark = sent(built), inside(built)
+        built.fresh()
+        assert built.run("publish", "--final").code == 0
+        assert [release.draft for release in built.hub.releases] == [False]
+        assert (sent(built), built.files, inside(built)) == (first, first, mark)
+
+    def test_is_the_drafts_where_another_one_was_built(self, built: Maker) -> None:
+        assert built.run("publish", *PIECES_NONE).code == 0
+        first = sent(built)
+        built.fresh()
+        assert built.run("product", KM_RELEASE__PIECES="ami").code == 0
+        assert built.files != first
+        (row, *_) = built.rows()
+        assert (row["state"], row["does"]) == ("stale", ["fetch"])
+        assert re.search("kontain.tar.gz is not the one of the draft .* at GitHub, which stays", row["why"])
+        assert built.run("publish", *PIECES_NONE).code == 0
+        assert (built.files, sent(built)) == (first, first)
+
+    def test_is_the_one_at_hand_where_the_draft_is_half(self, built: Maker) -> None:
+        assert built.run("publish", *PIECES_NONE).code == 0
+        built.hub.releases[0].assets.pop()  # the manifest, which is sent last
+        built.fresh()
+        assert {row["state"] for row in pieces(built.rows(*PIECES_NONE), "github")} == {"stale"}
+        assert built.run("publish", *PIECES_NONE).code == 0
+        assert built.builds == 2 and sent(built) == built.files
+
+    def test_is_drafted_before_anything_is_made_of_it(self, built: Maker) -> None:
+        built.shelved()
+        built.hub.fails("POST /uploads/*", 403, times=99)
+        for piece in ("box", "box,github"):
+            ran = built.run("publish", "--piece", piece)
+            assert ran.code == 4, ran.err
+        assert built.registry.books.boxes == {}
+        built.hub.faults.clear()
+        assert built.run("publish", "--piece", "box").code == 0
+        assert sent(built) == built.files
+
+    def test_is_no_other_than_the_one_that_is_out(self, built: Maker) -> None:
+        built.tag("v1.2.3")
+        built.hub.add_release("v1.2.3", {"kontain.tar.gz": b"another"}, commit=built.head)
+        assert built.run("product").code == 0
+        whole_one = built.run("publish")
+        assert whole_one.code == 2 and "v1.2.3 was released without kkm.run" in whole_one.err
+        assert built.registry.books.boxes == {}
+
+    def test_is_never_beside_an_ami_of_another_one(self, built: Maker) -> None:
+        built.tag("v1.2.3")
+        assert built.run("product").code == 0
+        whole(built)
+        assert built.run("publish").code == 0
+        built.hub.releases.clear()  # by somebody's hand
+        built.fresh()
+        ran = built.run("publish", "--final", "--piece", "ami,github")
+        assert ran.code == 3 and "was released as 1.2.3 with other files, and stays" in ran.err
+        assert [release.draft for release in built.hub.releases] == [True]
+
+    def test_of_which_nothing_is_at_github_asks_nothing_there(self, built: Maker) -> None:
+        built.tag("v1.2.3")
+        calls = len(built.hub.calls)
+        assert built.run("product", KM_RELEASE__PIECES="ami").code == 0
+        built.ami("proven")
+        calls_of_ours = len(built.hub.calls)
+        assert built.run("ami", KM_RELEASE__PIECES="ami", GH_TOKEN="").code == 0
+        assert (calls, built.hub.releases) == (calls_of_ours, [])
+
+    def test_that_can_not_be_looked_for_is_made_of_no_other(self, built: Maker) -> None:
+        built.tag("v1.2.3")
+        assert built.run("product", GH_TOKEN="").code == 0
+        built.shelved()
+        ran = built.run("publish", "--piece", "box", GH_TOKEN="")
+        assert ran.code == 4 and "there is no token for GitHub" in ran.err
+        assert built.registry.books.boxes == {}
+        seen = built.run("status", "--json", GH_TOKEN="")
+        assert {row["piece"]: row["state"] for row in json.loads(seen.out)}["product"] == "there"
+
+    def test_of_a_manifest_that_leads_elsewhere_is_not_fetched(self, built: Maker) -> None:
+        assert built.run("publish", *PIECES_NONE).code == 0
+        (release,) = built.hub.releases
+        noted = release.assets.pop()
+        told = json.loads(noted.content or b"")
+        told["files"]["../evil"] = told["files"]["kkm.run"]
+        release.add(7, MANIFEST, json.dumps(told).encode())
+        built.fresh()
+        assert built.rows(*PIECES_NONE)[0]["does"] == ["build"]
+
+
+class TestTwoCommitsOfADay:
+    def test_have_two_numbers_whatever_is_made_of_them(self, built: Maker) -> None:
+        built.shelved()
+        assert built.run("publish", "--piece", "box").code == 0
+        first = built.head
+        second = built.commit()
+        assert built.run("product").code == 0
+        built.shelved()
+        assert built.run("publish", "--piece", "box").code == 0
+        assert [(each.tag[-2:], each.commit) for each in built.hub.releases] == [(".1", first), (".2", second)]
+
+    def test_that_take_one_at_once_are_told_apart(self, built: Maker) -> None:
+        """Another one drafts his, after ours had looked."""
+        version = built.rows(*PIECES_NONE)[0]["version"]
+        his = built.hub.add_release(f"v{version}", draft=True, commit="c" * 40)
+
+        class Late(list):  # type: ignore[type-arg]
+            """The list of releases, as it is from the third look on."""
+
+            looks = 0
+
+            def __iter__(self) -> Iterator[object]:
+                self.looks += 1
+                return iter([his] if self.looks > 2 else [])
+
+        built.hub.releases = Late()
+        ran = built.run("publish", *PIECES_NONE)
+        assert ran.code == 5 and f"{version} is of cccccccccc by now" in ran.err and "next number" in ran.err
+        built.hub.releases = [his]
+        assert built.run("publish", *PIECES_NONE).code == 0
+        assert (his.commit, his.assets) == ("c" * 40, [])
+        assert [each.tag for each in built.hub.releases] == [f"v{version}", f"v{version[:-1]}2"]
 
 
 class TestWhoMayNot:
