@@ -29,6 +29,8 @@ _CHUNK = 1 << 18
 _TEXT = 1 << 20
 """Bytes that metadata.json, info.json or a header of pax may have."""
 _MEMBERS = 10_000
+_NAME = 4096
+"""Letters of a name; no system has longer ones, and all names are held at once."""
 _EXTENDED = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 _LONG = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _HINT = "a box is a tar of bare names in gzip, with metadata.json: ./inv boxes.build makes such"
@@ -162,6 +164,8 @@ def _content(archive: io.BufferedIOBase) -> tuple[dict[str, bytes], set[str]]:
             continue
         if not bare or bare.startswith("/") or ".." in bare.split("/") or not bare.isprintable():
             raise ValueError(f"a name in it leads elsewhere: {name[:60]!r}")
+        if len(bare) > _NAME:
+            raise ValueError(f"a name in it has {len(bare)} letters: {name[:60]!r}")
         if bare in seen:
             raise ValueError(f"{bare[:60]} is in it twice")
         seen.add(bare)

@@ -244,6 +244,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "an unknown architecture": (box_of(provider="libvirt", architecture="vax"), "does not know the architecture"),
     "a path upwards": (libvirt_with(**{"../x": b""}), "leads elsewhere"),
     "a path from the root": (libvirt_with(**{"/etc/x": b""}), "leads elsewhere"),
+    "a name without end": (libvirt_with(**{"x" * 100_000: b""}), "a name in it has 100000 letters"),
     "a link": (libvirt_with(x=_kind(tarfile.SYMTYPE)), "neither file nor folder"),
     "a device": (libvirt_with(x=_kind(tarfile.CHRTYPE)), "neither file nor folder"),
     "another provider's disk": (box_of(provider="virtualbox"), "it is for virtualbox, and has no box.ovf"),
