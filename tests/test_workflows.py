@@ -164,7 +164,7 @@ class TestAPipeline:
         world.player.broken = {"runner"}
         run = runs(world, space, tmp_path, commit, "13")
         with run.begin(caller(tmp_path / "km", commit), "pipeline.yml", "push") as begun:
-            eventually(lambda: len(world.there("13")) == 2 or begun.poll() is not None, "two VMs that boot", 90)
+            eventually(lambda: len(world.there("13")) == 2 or begun.poll() is not None, "two VMs that boot", 240)
             assert len(world.there("13")) == 2
             os.killpg(begun.pid, signal.SIGINT)
             begun.communicate(timeout=60)

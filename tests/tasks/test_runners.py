@@ -399,9 +399,9 @@ class TestAKill:
         ci.is_empty()
 
     @pytest.mark.matrix
-    @pytest.mark.parametrize("verb", ["--keep", "--destroy"])
-    @pytest.mark.parametrize("change", [0, 1, 2, 4])
+    @pytest.mark.parametrize(("change", "verb"), [(0, "--keep"), (1, "--destroy"), (2, "--keep"), (4, "--destroy")])
     def test_of_a_stop_leaves_what_the_next_one_ends(self, ci: Ci, verb: str, change: int) -> None:
+        """At every change of both: in test_runner_kills.py, where VMs cost nothing."""
         ci.started()
         ended = killed_at(change, ci.toolkit, *STOP, "--run", "1279", verb)
         assert ended in (-signal.SIGKILL, 0)
