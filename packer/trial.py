@@ -161,7 +161,7 @@ def _vagrant(kept: Kept, box: Box, folder: Path, settings: LocalSettings, progre
     name = f"kontain-trial/{folder.name}"
     patience = f"config.vm.boot_timeout = {settings.boot_timeout:.0f}"
     lines = [f"config.vm.box = {ruby(name)}", "config.ssh.insert_key = false", _NOT_SHARED, patience]
-    if _accelerator(settings) == "tcg":
+    if kept.told.provider == "libvirt" and _accelerator(settings) == "tcg":
         lines.append(_EMULATED)
     text = "\n".join(["Vagrant.configure('2') do |config|", *(f"  {line}" for line in lines), "end", ""])
     (folder / "Vagrantfile").write_text(text, encoding="utf-8")

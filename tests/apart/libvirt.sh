@@ -26,7 +26,12 @@ case ${2-} in
         virtlogd -d
         libvirtd -d
         virsh="virsh --connect qemu:///system"
-        until $virsh list > "$OUT/domains" 2>&1; do sleep 0.2; done
+        tries=0
+        until $virsh list > "$OUT/domains"; do
+            tries=$((tries + 1))
+            [ "$tries" -lt 100 ]
+            sleep 0.2
+        done
         code=0
         sh "$OUT/run" > "$OUT/stdout" 2> "$OUT/stderr" || code=$?
         echo "$code" > "$OUT/code"
